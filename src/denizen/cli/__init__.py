@@ -1,0 +1,18 @@
+"""The command line: one file per group of commands. Commands call the same scenarios as HTTP.
+
+Exit status: 0 ok, 1 refused by the domain, 2 wrong usage, 3 database or service out of reach.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without the extra `server` say what is missing."""
+    try:
+        from denizen.cli.commands import app  # noqa: PLC0415  # typer belongs to an extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("denizen"):
+            raise
+        sys.stderr.write(f"{error.name} is missing: pip install 'denizen[server]'\n")
+        raise SystemExit(3) from None
+    app()

@@ -1,0 +1,19 @@
+"""Puts the groups of commands together."""
+
+import typer
+
+from denizen.cli import doctor, migrate, serve, settings, users
+
+app = typer.Typer(
+    name="denizen",
+    help="User accounts: a service that one command starts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(serve.serve)
+app.command("migrate")(migrate.migrate)
+app.add_typer(users.app, name="users")
+app.command("doctor")(doctor.doctor)
+app.command("settings")(settings.settings)

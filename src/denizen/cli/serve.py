@@ -1,0 +1,220 @@
+"""`denizen serve`: owns the embedded database and the server's worker processes."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import typer
+from fastapi import FastAPI
+from granian import Granian
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+
+from denizen.app import create_app
+from denizen.cli.running import (
+    BEHIND,
+    OUT_OF_REACH,
+    USAGE,
+    CommandError,
+    DataDir,
+    Urls,
+    bring_up_to_date,
+    out,
+    reporting,
+)
+from denizen.db.embedded import EmbeddedServer
+from denizen.db.engine import describe_url
+from denizen.db.errors import UnavailableError
+from denizen.db.manager import DBSessionManager
+from denizen.migrations import schema_is_current
+from denizen.settings import Settings, variable
+
+HEADER_PATIENCE: Final = 10_000  # milliseconds for the whole head of a request: no slowloris
+GRACE: Final = 20  # seconds that running requests get after SIGTERM
+PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be going
+PARENT: Final = "DENIZEN_SERVE_PID"
+
+
+def serve(
+    *,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="On this machine only; migrates whatever database is set.")
+    ] = False,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (8000).")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes (by the cores).")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGTERM, _leave)  # until the server has handlers of its own
+    with reporting():
+        settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
+        if dev and not _is_loopback(settings.host):
+            raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
+        with _alone_on_port(settings), _database(settings) as urls:
+            _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
+            _announce(settings, urls)
+            _run(settings, urls)
+
+
+def worker_app() -> FastAPI:
+    """Make the app inside a worker process, which ends when the service that made it is gone."""
+    parent = int(os.environ.get(PARENT, "0"))
+    if parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return create_app()
+
+
+def _run(settings: Settings, urls: Urls) -> None:
+    os.environ[variable("database_url")] = urls.serving
+    os.environ[variable("workers")] = str(settings.workers)
+    os.environ[PARENT] = str(os.getpid())
+    Granian(
+        "denizen.cli.serve:worker_app",
+        factory=True,
+        interface=Interfaces.ASGI,
+        address=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=GRACE,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_PATIENCE),
+    ).serve()
+
+
+@contextlib.contextmanager
+def _database(settings: Settings) -> Iterator[Urls]:
+    if settings.database_url is not None:
+        serving = settings.database_url.get_secret_value()
+        owning = settings.migrate_url.get_secret_value() if settings.migrate_url else serving
+        yield Urls(serving, owning, is_embedded=False)
+        return
+    server = EmbeddedServer.for_service(settings.data_dir, bin_dir=settings.postgres_bin)
+    server.start()
+    try:
+        yield Urls(server.app_url, server.owner_url, is_embedded=True)
+    finally:
+        server.stop()
+
+
+def _prepare(settings: Settings, urls: Urls, *, may_migrate: bool) -> None:
+    """Bring the schema up to date where that is ours to do; a database that is away comes later.
+
+    Raises:
+        CommandError: the schema is behind, and migrating is the operator's to do.
+    """
+    try:
+        asyncio.run(_prepare_once(settings, urls, may_migrate=may_migrate))
+    except UnavailableError:
+        _warn("the database is out of reach; starting anyway, /readyz tells when it is back")
+        if may_migrate:
+            keep_trying = threading.Thread(
+                target=_prepare_later, args=(settings, urls), daemon=True
+            )
+            keep_trying.start()
+
+
+async def _prepare_once(settings: Settings, urls: Urls, *, may_migrate: bool) -> None:
+    if may_migrate:
+        await bring_up_to_date(settings, urls)
+        return
+    db = DBSessionManager(settings.database(urls.serving))
+    db.init()
+    try:
+        if not await schema_is_current(db.engine):
+            raise CommandError(BEHIND, OUT_OF_REACH)
+    finally:
+        await db.close_connections()
+
+
+def _prepare_later(settings: Settings, urls: Urls) -> None:
+    while True:
+        time.sleep(1)
+        with contextlib.suppress(UnavailableError):
+            asyncio.run(_prepare_once(settings, urls, may_migrate=True))
+            return
+
+
+def _announce(settings: Settings, urls: Urls) -> None:
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    base = f"http://{address}:{settings.port}"
+    where = f"embedded, in {settings.data_dir}" if urls.is_embedded else describe_url(urls.serving)
+    rows = {"service": f"{base}/", "database": where}
+    if settings.docs == "on":
+        rows["API docs"] = f"{base}/docs"
+    rows["first admin"] = "denizen users create EMAIL NAME --role admin --verified --password-stdin"
+    out.print("denizen is starting", markup=False)
+    for name, value in rows.items():
+        out.print(f"  {name:<12} {value}", markup=False)
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _alone_on_port(settings: Settings) -> Iterator[None]:
+    """Make sure that no other service is on the port: the server's workers would silently share it.
+
+    Raises:
+        CommandError: the port is taken, or the address is not this machine's.
+    """
+    deadline = time.monotonic() + PORT_PATIENCE
+    while (problem := _port_problem(settings)) is not None:
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"can't listen on {settings.host} port {settings.port}: {problem}", OUT_OF_REACH
+            )
+        time.sleep(0.1)
+    # Two that start at the same moment both find the port free: Linux's abstract sockets are a
+    # lock that dies with its owner and leaves no file.
+    with socket.socket(socket.AF_UNIX) as lock:
+        if sys.platform == "linux":
+            try:
+                lock.bind(f"\0denizen-{settings.host}-{settings.port}")
+            except OSError:
+                message = f"another denizen is starting on {settings.host} port {settings.port}"
+                raise CommandError(message, OUT_OF_REACH) from None
+        yield
+
+
+def _port_problem(settings: Settings) -> str | None:
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        return error.strerror or "unknown address"
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    raise SystemExit(0)
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"denizen: {message}\n")

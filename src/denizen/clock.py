@@ -1,0 +1,20 @@
+"""The one door for time. What expires is decided by the database's clock, moved only by tests."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+
+@dataclass(slots=True)
+class Clock:
+    """`now()` of the database plus `skew`, which is zero outside the test kit."""
+
+    skew: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """Give this machine's time, for instants that are told and never compared."""
+        return datetime.now(UTC) + self.skew
+
+
+def rfc3339(instant: datetime) -> str:
+    """Give an instant as RFC 3339 in UTC, with a `Z`."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

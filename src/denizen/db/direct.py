@@ -1,0 +1,66 @@
+"""Reads that every request passes: a statement compiled once, run on the driver's connection.
+
+The connection comes from the engine's one pool. No session, no transaction, no result objects:
+2-5 times cheaper than the same read through the ORM (`bench/`). Writes don't belong here.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Dialect, Select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+Row = Mapping[str, Any]
+_Processor = Callable[[Any], Any]
+
+
+class CompiledStatement:
+    """A SELECT as the driver wants it: its text, the order of its values, its value converters."""
+
+    def __init__(self, statement: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
+        self.statement = statement
+        compiled = statement.compile(dialect=dialect)
+        self.sql = str(compiled)
+        self.positions: list[str] = list(compiled.positiontup or [])
+        self.defaults: Mapping[str, Any] = dict(compiled.params)
+        self.is_native = dialect.driver == "asyncpg"
+        self.converters: dict[str, _Processor] = {}
+        for column in statement.selected_columns:
+            kind = column.type.dialect_impl(dialect)
+            if (convert := kind.result_processor(dialect, None)) is not None:
+                self.converters[column.key or ""] = convert
+
+
+async def fetch_row(
+    engine: AsyncEngine, statement: CompiledStatement, values: Mapping[str, object]
+) -> Row | None:
+    """Give the statement's first row by column name, or None."""
+    if not statement.is_native:  # another driver: the same read through Core
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            result = await connection.execute(statement.statement, dict(values))
+            found = result.mappings().first()
+            return None if found is None else {str(k): v for k, v in found.items()}
+    arguments = [values.get(name, statement.defaults[name]) for name in statement.positions]
+    borrowed: Any = await greenlet_spawn(engine.sync_engine.pool.connect)
+    try:
+        row = await borrowed.driver_connection.fetchrow(statement.sql, *arguments)
+    except BaseException:
+        # whatever state the wire is in, nobody else gets this connection
+        await greenlet_spawn(borrowed.invalidate)
+        raise
+    await greenlet_spawn(borrowed.close)
+    if row is None or not statement.converters:
+        return row  # type: ignore[no-any-return]  # asyncpg's Record is a mapping
+    return {k: _converted(statement.converters.get(k), v) for k, v in row.items()}
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Ask the database for nothing, to see that it answers."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+def _converted(convert: _Processor | None, value: Any) -> Any:
+    return value if convert is None else convert(value)

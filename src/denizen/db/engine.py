@@ -1,0 +1,254 @@
+"""From a connection URL to an engine with every pool and time-out setting at a safe value.
+
+Takes libpq's URLs (`postgresql://user@host1:5432,host2/db?sslmode=...`), which SQLAlchemy does
+not, and opens connections through one door that knows hosts, TLS and time-outs. Holds no state.
+"""
+
+import ssl
+import urllib.parse
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from denizen.db.errors import UnavailableError
+
+_NEVER: Final = 86_400.0  # seconds; the driver has no word for it
+_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_KNOWN_QUERY: Final = frozenset(
+    {"host", "port", "user", "password", "dbname", "sslmode", "sslrootcert", "application_name"}
+)
+_TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+
+
+class DatabaseUrlError(ValueError):
+    """Raised when a connection URL can't be used; the text never holds the URL or its password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """Where the database is, and how long to wait for it.
+
+    Attributes:
+        url: `postgresql://user:password@host1:5432,host2/name?sslmode=...`; a socket folder as
+            `?host=/folder`. On a remote host without `sslmode` it is `verify-full`.
+        pool_size: connections kept open by one process.
+        pool_overflow: connections opened beyond these in a rush, closed afterwards.
+        pool_timeout: how long a unit waits for a connection before it fails.
+        pool_recycle: age at which a connection is replaced.
+        connect_timeout: for each host.
+        statement_timeout: for each statement, held by the server and by the driver.
+        lock_timeout: for each wait on a row or table.
+        idle_timeout: how long a transaction may stand idle before the server ends it.
+        commit_timeout: how long the answer to COMMIT is awaited before it counts as unknown.
+    """
+
+    url: str
+    pool_size: int = 10
+    pool_overflow: int = 5
+    pool_timeout: timedelta = timedelta(seconds=2)
+    pool_recycle: timedelta = timedelta(minutes=30)
+    connect_timeout: timedelta = timedelta(seconds=2)
+    statement_timeout: timedelta = timedelta(seconds=4)
+    lock_timeout: timedelta = timedelta(seconds=2)
+    idle_timeout: timedelta = timedelta(seconds=10)
+    commit_timeout: timedelta = timedelta(seconds=10)
+
+    def __repr__(self) -> str:
+        """Leave the URL out: it may hold a password."""
+        return f"DatabaseSettings({describe_url(self.url)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A parsed URL: the hosts in their order, and what every one of them is told."""
+
+    hosts: tuple[tuple[str, int], ...]
+    user: str | None
+    password: str | None
+    database: str
+    tls: str | ssl.SSLContext | bool
+    application_name: str
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a host is neither this machine nor a socket folder."""
+        return any(not h.startswith("/") and h not in _LOCAL_HOSTS for h, _ in self.hosts)
+
+
+def parse_url(url: str) -> Target:
+    """Read a libpq URL.
+
+    Raises:
+        DatabaseUrlError: with what is wrong, without the URL.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        raise DatabaseUrlError("is not a URL") from None
+    if parts.scheme not in {"postgresql", "postgres", "postgresql+asyncpg"}:
+        raise DatabaseUrlError("must begin with postgresql://")
+    query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(query.keys() - _KNOWN_QUERY):
+        raise DatabaseUrlError(f"has a parameter that is not known: {unknown[0]}")
+    login, _, netloc_hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    hosts = _hosts(query.get("host") or urllib.parse.unquote(netloc_hosts), query.get("port", ""))
+    database = urllib.parse.unquote(parts.path.lstrip("/")) or query.get("dbname", "")
+    if not database:
+        raise DatabaseUrlError("names no database: postgresql://user@host/NAME")
+    return Target(
+        hosts=hosts,
+        user=urllib.parse.unquote(user) or query.get("user"),
+        password=urllib.parse.unquote(password) or query.get("password"),
+        database=database,
+        tls=_tls(hosts, query),
+        application_name=query.get("application_name", "denizen"),
+    )
+
+
+def describe_url(url: str) -> str:
+    """Give hosts and database for logs and settings listings, never a user's password."""
+    try:
+        target = parse_url(url)
+    except DatabaseUrlError as error:
+        return f"a URL that {error}"
+    hosts = [host if host.startswith("/") else f"{host}:{port}" for host, port in target.hosts]
+    return f"{target.database} at {','.join(hosts)}"
+
+
+def create_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """Make the engine; it connects when it is first used.
+
+    A connection that the server closed meanwhile is seen at check-out without a round trip (the
+    socket says so) and replaced together with its elders; what even that misses is rerun
+    (`denizen.db.retry`). A pre-ping would cost half a read (`bench/`).
+
+    Raises:
+        DatabaseUrlError: the URL can't be used.
+    """
+    connector = _Connector(parse_url(settings.url), settings)
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        pool_size=settings.pool_size,
+        max_overflow=settings.pool_overflow,
+        pool_timeout=settings.pool_timeout.total_seconds(),
+        pool_recycle=settings.pool_recycle.total_seconds(),
+        hide_parameters=True,
+        connect_args={"async_creator_fn": connector.connect},
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
+    """COMMIT alone waits without the driver's time-out, which would cancel it half-way.
+
+    A cancelled COMMIT on a cluster with a synchronous standby leaves a local-only commit behind;
+    the unit of work has a deadline of its own and cuts the wire instead.
+    """
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's own signature
+        patience = _NEVER if query == "COMMIT;" else timeout
+        status: str = await super().execute(query, *args, timeout=patience)
+        return status
+
+
+class _Connector:
+    """Opens connections; tries the hosts from the last good one on, each with its own deadline."""
+
+    def __init__(self, target: Target, settings: DatabaseSettings) -> None:
+        self._target = target
+        self._settings = settings
+        self._preferred = 0
+
+    async def connect(self) -> asyncpg.Connection:
+        hosts = self._target.hosts
+        order = [(self._preferred + step) % len(hosts) for step in range(len(hosts))]
+        failure: BaseException | None = None
+        for index in order:
+            try:
+                connection = await self._connect(*hosts[index])
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                failure = error
+            else:
+                self._preferred = index
+                return connection
+        state = getattr(failure, "sqlstate", None)
+        # a refused login (class 28) or a missing database stays refused: waiting doesn't help
+        lasting = state is not None and not state.startswith(("57", "53", "08"))
+        raise UnavailableError(connection_lost=not lasting, sqlstate=state) from None
+
+    async def _connect(self, host: str, port: int) -> asyncpg.Connection:
+        target, settings = self._target, self._settings
+        connection: asyncpg.Connection = await asyncpg.connect(
+            host=host,
+            port=port,
+            user=target.user,
+            password=target.password,
+            database=target.database,
+            ssl=target.tls,
+            timeout=settings.connect_timeout.total_seconds(),
+            command_timeout=settings.statement_timeout.total_seconds(),
+            connection_class=_Connection,
+            target_session_attrs="primary" if len(target.hosts) > 1 else None,
+            server_settings={
+                "application_name": target.application_name,
+                "statement_timeout": _milliseconds(settings.statement_timeout),
+                "lock_timeout": _milliseconds(settings.lock_timeout),
+                "idle_in_transaction_session_timeout": _milliseconds(settings.idle_timeout),
+                "client_connection_check_interval": "5s",
+            },
+        )
+        return connection
+
+
+def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
+    if dbapi_connection.driver_connection.is_closed():
+        raise exc.InvalidatePoolError
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(round(duration.total_seconds() * 1000))
+
+
+def _hosts(names: str, ports: str) -> tuple[tuple[str, int], ...]:
+    entries = [name for name in names.split(",") if name] or ["localhost"]
+    spare = ports.split(",") if ports else []
+    result = []
+    for number, entry in enumerate(entries):
+        default = spare[number] if number < len(spare) else (spare[-1] if spare else "5432")
+        host, port = (entry, default) if entry.startswith("/") else _host_port(entry, default)
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            raise DatabaseUrlError("has a port that is not a number from 1 to 65535")
+        result.append((host, int(port)))
+    return tuple(result)
+
+
+def _host_port(entry: str, default: str) -> tuple[str, str]:
+    if entry.startswith("["):
+        host, _, rest = entry[1:].partition("]")
+        return host, rest.lstrip(":") or default
+    host, _, port = entry.partition(":")
+    return host, port or default
+
+
+def _tls(hosts: tuple[tuple[str, int], ...], query: dict[str, str]) -> str | ssl.SSLContext | bool:
+    local = all(host.startswith("/") or host in _LOCAL_HOSTS for host, _ in hosts)
+    mode = query.get("sslmode") or ("prefer" if local else "verify-full")
+    if mode not in _TLS_MODES:
+        raise DatabaseUrlError(f"has an sslmode that is none of {', '.join(_TLS_MODES)}")
+    if mode == "disable" or all(host.startswith("/") for host, _ in hosts):
+        return False
+    if not mode.startswith("verify"):
+        return mode
+    root = query.get("sslrootcert")
+    if root is not None and root != "system" and not Path(root).is_file():
+        raise DatabaseUrlError("names an sslrootcert that is not a file")
+    context = ssl.create_default_context(cafile=None if root == "system" else root)
+    context.check_hostname = mode == "verify-full"
+    return context

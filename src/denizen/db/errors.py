@@ -1,0 +1,239 @@
+"""What the database refuses, as typed errors; the only place that knows SQLSTATEs.
+
+    DataError
+    ├── NotInitializedError       the manager was not started: call `init()`
+    ├── UnitOfWorkError           the session was used in a way the unit of work forbids
+    ├── TakenError                a unique value belongs to another row; names every taken field
+    ├── ReferenceMissingError     a foreign key points at nothing, or something still points here
+    ├── ConstraintError           a check, NOT NULL or exclusion constraint, or a value out of range
+    ├── StaleVersionError         the row changed since the version that the caller holds
+    ├── CursorError               a paging cursor that was not made by this list
+    ├── ConflictError             serialization failure, deadlock, lock wait: rerun the whole unit
+    └── UnavailableError          out of reach, shutting down, full, or too slow; `connection_lost`
+        └── OutcomeUnknownError   the answer to COMMIT never came: applied or not, nobody knows
+
+Classification is by SQLSTATE and constraint name, never by message text: the text differs between
+drivers, versions and languages. Texts made here hold no SQL, no driver text and no value.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import Executable, exc
+
+
+class DataError(Exception):
+    """The root of the data layer's errors; `code` is a stable word for callers."""
+
+    code: str
+
+
+class NotInitializedError(DataError):
+    """Raised when the manager is used before `init()` or after `close_connections()`."""
+
+    code = "not_initialized"
+
+    def __init__(self) -> None:
+        super().__init__("the database session manager is not initialized: call init() first")
+
+
+class UnitOfWorkError(DataError):
+    """Raised when a session is told to commit, roll back or close inside its unit of work."""
+
+    code = "unit_of_work"
+
+
+@dataclass(frozen=True, slots=True)
+class TakenQuestion:
+    """A statement of one row with a boolean per field: does its value belong to another row?"""
+
+    fields: tuple[str, ...]
+    statement: Executable
+
+
+class TakenError(DataError):
+    """Raised when unique values belong to other rows.
+
+    Attributes:
+        fields: every taken field, in the model's order. Straight from a failed flush it is the one
+            that the constraint's name tells (none, where a cluster sends no name); once the unit
+            of work was rolled back it is all of them.
+        question: how the unit of work finds that out; None when it has, or can't.
+    """
+
+    def __init__(self, fields: tuple[str, ...], question: TakenQuestion | None = None) -> None:
+        super().__init__(fields)
+        self.fields = fields
+        self.question = question
+
+    def __str__(self) -> str:
+        """Name the fields, never their values."""
+        return f"already taken: {', '.join(self.fields) or 'a unique value'}"
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # the word depends on the first taken field
+        """`<field>_taken`, of the first taken field."""
+        return f"{self.fields[0]}_taken" if self.fields else "taken"
+
+    def settle(self, answer: Sequence[bool]) -> None:
+        """Take the answer to `question`.
+
+        Raises:
+            ConflictError: no field is taken any more and none was named: run the unit again.
+        """
+        if self.question is None:
+            return
+        fields = zip(self.question.fields, answer, strict=True)
+        taken = tuple(field for field, is_taken in fields if is_taken)
+        self.question = None
+        self.fields = taken or self.fields
+        if not self.fields:
+            raise ConflictError
+
+
+class ReferenceMissingError(DataError):
+    """Raised when a foreign key points at a missing row, or a row is still pointed at."""
+
+    code = "reference_missing"
+
+    def __init__(self, constraint: str | None) -> None:
+        super().__init__(f"foreign key {constraint or ''} is violated".replace("  ", " "))
+        self.constraint = constraint
+
+
+class ConstraintError(DataError):
+    """Raised when a check, NOT NULL or exclusion constraint or a column's range refuses a value."""
+
+    code = "constraint"
+
+    def __init__(self, constraint: str | None) -> None:
+        super().__init__(f"constraint {constraint or ''} is violated".replace("  ", " "))
+        self.constraint = constraint
+
+
+class StaleVersionError(DataError):
+    """Raised when the row's version is not the one that the caller read."""
+
+    code = "version_stale"
+
+    def __init__(self) -> None:
+        super().__init__("the row was changed in between; read it again")
+
+
+class CursorError(DataError):
+    """Raised when a cursor is malformed, or made for another order or other filters."""
+
+    code = "cursor_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("the cursor does not belong to this list")
+
+
+class ConflictError(DataError):
+    """Raised when concurrent transactions collided; nothing was applied, rerun the unit."""
+
+    code = "conflict"
+
+    def __init__(self, *, lock_wait: bool = False) -> None:
+        super().__init__("concurrent transactions collided; nothing was applied")
+        self.lock_wait = lock_wait
+
+
+class UnavailableError(DataError):
+    """Raised when the database can't answer; nothing was applied.
+
+    `connection_lost` says that a fresh connection may do better at once.
+    """
+
+    code = "database_unavailable"
+    message: ClassVar[str] = "the database is unavailable; nothing was applied"
+
+    def __init__(self, *, connection_lost: bool = False, sqlstate: str | None = None) -> None:
+        super().__init__(self.message)
+        self.connection_lost = connection_lost
+        self.sqlstate = sqlstate
+
+
+class OutcomeUnknownError(UnavailableError):
+    """Raised when the connection broke between COMMIT and its answer; never rerun blindly."""
+
+    code = "outcome_unknown"
+    message = "the database went away during COMMIT; the change may or may not have been applied"
+
+
+_DRIVER_MODULES: Final = ("asyncpg", "psycopg", "sqlalchemy")
+# 40001 serialization_failure, 40P01 deadlock_detected, 55P03 lock_not_available
+_CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
+# 57P01-57P05 shutdowns, 25006 read-only (a stale primary), 3D000/3F000/42P01/42703: the schema is
+# not (yet) there, 57014 statement time-out, 58030 disk; classes 08 connection, 28 login, 53 full
+_UNAVAILABLE: Final = frozenset(
+    {"25006", "3D000", "3F000", "42P01", "42703", "57014", "58030"}
+    | {f"57P0{number}" for number in range(1, 6)}
+)
+_UNAVAILABLE_CLASSES: Final = frozenset({"08", "28", "53"})
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006"})
+
+
+def translate(error: BaseException, *, committing: bool = False) -> DataError | None:
+    """Give the typed error for what a driver or SQLAlchemy raised, or None when it isn't theirs.
+
+    Args:
+        error: as caught; an `OSError` or time-out counts only when it rose out of the driver.
+        committing: whether COMMIT was already sent: a lost connection then means *unknown*.
+    """
+    if isinstance(error, DataError):
+        return error
+    if isinstance(error, exc.TimeoutError):  # the pool's: waiting again would only lengthen it
+        return UnavailableError()
+    driver = error.driver_exception if isinstance(error, exc.DBAPIError) else error
+    state: str | None = getattr(driver, "sqlstate", None)
+    if state is not None and not _is_lost(error, driver, state):
+        return _by_state(state, driver)
+    if _is_lost(error, driver, state):
+        lost = OutcomeUnknownError if committing else UnavailableError
+        return lost(connection_lost=True, sqlstate=state)
+    return None
+
+
+def constraint_name(driver: BaseException) -> str | None:
+    """Give the violated constraint's name, as asyncpg or psycopg carries it; a cluster may not."""
+    named: Any = getattr(driver, "diag", driver)
+    name: str | None = getattr(named, "constraint_name", None)
+    return name
+
+
+def _by_state(state: str, driver: BaseException) -> DataError | None:
+    if state == "23505":
+        return TakenError(())
+    if state == "23503":
+        return ReferenceMissingError(constraint_name(driver))
+    if state.startswith(("22", "23")):
+        return ConstraintError(constraint_name(driver))
+    if state in _CONFLICTS:
+        return ConflictError(lock_wait=state == "55P03")
+    if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
+        return UnavailableError(sqlstate=state)
+    return None
+
+
+def _is_lost(error: BaseException, driver: BaseException, state: str | None) -> bool:
+    if state is not None and (state in _LOST or state.startswith("08")):
+        return True
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    if type(driver).__name__ in {"InterfaceError", "OperationalError"} and state is None:
+        return type(driver).__module__.startswith(_DRIVER_MODULES)
+    network = (OSError, TimeoutError, asyncio.IncompleteReadError)
+    return isinstance(driver, network) and _rose_out_of_driver(driver.__traceback__)
+
+
+def _rose_out_of_driver(traceback: TracebackType | None) -> bool:
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        if str(module).startswith(_DRIVER_MODULES):
+            return True
+        traceback = traceback.tb_next
+    return False

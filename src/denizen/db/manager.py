@@ -1,0 +1,297 @@
+"""DBSessionManager: the engine, its units of work and its plain connections.
+
+The only module of the project that commits or rolls back. What a unit's session forbids stands in
+`unit.py`, how failures are classified in `errors.py`, how a unit is rerun in `retry.py`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    AsyncSessionTransaction,
+    async_sessionmaker,
+)
+
+from denizen.db.direct import CompiledStatement, Row, fetch_row
+from denizen.db.engine import DatabaseSettings, create_engine
+from denizen.db.errors import (
+    NotInitializedError,
+    OutcomeUnknownError,
+    TakenError,
+    UnitOfWorkError,
+    translate,
+)
+from denizen.db.retry import rerun
+from denizen.db.unit import Db, UnitOfWork, as_session, pending_callbacks, run_callbacks
+
+T = TypeVar("T")
+DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
+
+
+class DBSessionManager:
+    """Opens units of work on one engine.
+
+    Args:
+        source: a URL (`postgresql://user@host/name`), `DatabaseSettings`, or an engine of your
+            own, which then stays yours: `close_connections()` leaves it open.
+
+    Raises:
+        DatabaseUrlError: at `init()`, when the URL can't be used.
+    """
+
+    def __init__(self, source: str | DatabaseSettings | AsyncEngine) -> None:
+        self._source = DatabaseSettings(url=source) if isinstance(source, str) else source
+        self._engine: AsyncEngine | None = None
+        self._autocommit: AsyncEngine | None = None
+        self._commit_timeout = getattr(self._source, "commit_timeout", DEFAULT_COMMIT_TIMEOUT)
+
+    def init(self) -> None:
+        """Make the engine; nothing connects yet. A second call changes nothing."""
+        if self._engine is not None:
+            return
+        source = self._source
+        engine = source if isinstance(source, AsyncEngine) else create_engine(source)
+        autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        options: dict[str, Any] = {"class_": UnitOfWork, "expire_on_commit": False}
+        self._open_unit = async_sessionmaker(engine, **options)
+        self._open_read = async_sessionmaker(autocommit, autoflush=False, **options)
+        self._engine, self._autocommit = engine, autocommit
+
+    async def close_connections(self) -> None:
+        """Close the pool, unless the engine is the caller's; `init()` may be called again.
+
+        Raises:
+            NotInitializedError: `init()` was not called.
+        """
+        engine = self.engine
+        self._engine = self._autocommit = None
+        if not isinstance(self._source, AsyncEngine):
+            await engine.dispose()
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine.
+
+        Raises:
+            NotInitializedError: `init()` was not called.
+        """
+        if self._engine is None:
+            raise NotInitializedError
+        return self._engine
+
+    @contextlib.asynccontextmanager
+    async def make_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection with a transaction: committed at the end, rolled back on any error.
+
+        For Core statements, COPY and migrations; no ORM, no retry.
+
+        Raises:
+            DataError: what the database refused; UnavailableError when it is out of reach.
+        """
+        engine = self.engine
+        with translating():
+            async with engine.connect() as connection:
+                transaction = await connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    await asyncio.shield(transaction.rollback())
+                    raise
+                driver = await driver_connection(connection)
+                cancelled = await self._commit(transaction.commit, driver)
+            if cancelled is not None:
+                raise cancelled
+
+    @contextlib.asynccontextmanager
+    async def get_session(
+        self, *, join: Db | None = None, read_only: bool = False
+    ) -> AsyncIterator[AsyncSession]:
+        """Open one unit of work: it commits once at its end and rolls back on any error.
+
+        A connection is taken at the first statement, not before, and is back in the pool before
+        after-commit callbacks run. When the block is left, the commit is done.
+
+        Args:
+            join: the caller's session: the unit is then a savepoint in the caller's transaction;
+                nothing is committed here, and callbacks wait for the caller's commit.
+            read_only: each statement runs in autocommit, without a transaction around it; the
+                statements may see different moments. Writing through the ORM is refused.
+
+        Raises:
+            DataError: what the database refused, in place of the driver's error.
+            OutcomeUnknownError: the answer to COMMIT never came.
+        """
+        if join is not None:
+            async with self._join(as_session(join)) as session:
+                yield session
+        elif read_only:
+            async with self._read() as unit:
+                yield unit
+        else:
+            async with self._write() as unit:
+                yield unit
+
+    async def run(
+        self, unit: Callable[[Db], Awaitable[T]], *, join: Db | None = None, read_only: bool = False
+    ) -> T:
+        """Give the result of `unit(db)`, run as one unit of work and rerun as a whole if need be.
+
+        Reruns follow `denizen.db.retry`. With `join` the caller's transaction is the unit: it
+        runs once, and the caller decides.
+
+        Raises:
+            DataError: as `get_session()`.
+        """
+
+        async def once() -> T:
+            async with self.get_session(join=join, read_only=read_only) as db:
+                return await unit(db)
+
+        return await (once() if join is not None else rerun(once))
+
+    async def fetch_row(self, statement: CompiledStatement, **values: object) -> Row | None:
+        """Give the first row of a read compiled once, straight from the driver; None without one.
+
+        No ORM, no transaction, one round trip: for paths where every request passes.
+
+        Raises:
+            UnavailableError: the database is out of reach.
+        """
+        engine = self.engine
+
+        async def once() -> Row | None:
+            with translating():
+                return await fetch_row(engine, statement, values)
+
+        return await rerun(once)
+
+    @contextlib.asynccontextmanager
+    async def _write(self) -> AsyncIterator[UnitOfWork]:
+        if self._engine is None:
+            raise NotInitializedError
+        db: UnitOfWork = self._open_unit()
+        try:
+            with translating():
+                yield db
+                cancelled = await self._finish(db)
+        except BaseException as error:
+            await asyncio.shield(_end(db))
+            if isinstance(error, TakenError):
+                await self._name_taken(error)
+            raise
+        await asyncio.shield(_end(db))
+        await asyncio.shield(run_callbacks(pending_callbacks(db)))
+        if cancelled is not None:
+            raise cancelled
+
+    async def _finish(self, db: UnitOfWork) -> asyncio.CancelledError | None:
+        await db.flush()
+        if not db.in_transaction():
+            return None
+        driver = await driver_connection(await db.connection())
+        return await self._commit(lambda: AsyncSession.commit(db), driver)
+
+    async def _commit(
+        self, commit: Callable[[], Awaitable[None]], driver: Any
+    ) -> asyncio.CancelledError | None:
+        """Commit, outlasting a cancellation (given back); past the deadline cut the wire."""
+        task = asyncio.ensure_future(commit())
+        cancelled = await _wait(task, self._commit_timeout.total_seconds())
+        if not task.done():
+            driver.terminate()
+            await asyncio.wait({task}, timeout=1)
+            raise OutcomeUnknownError(connection_lost=True)
+        if (failure := task.exception()) is not None:
+            raise (translate(failure, committing=True) or failure) from None
+        return cancelled
+
+    @contextlib.asynccontextmanager
+    async def _read(self) -> AsyncIterator[UnitOfWork]:
+        if self._engine is None:
+            raise NotInitializedError
+        db: UnitOfWork = self._open_read()
+        db.is_read_only = True
+        try:
+            with translating():
+                yield db
+                if db.new or db.dirty or db.deleted:
+                    raise UnitOfWorkError("a read-only unit can't write")
+        finally:
+            await asyncio.shield(_end(db))
+
+    @contextlib.asynccontextmanager
+    async def _join(self, db: AsyncSession) -> AsyncIterator[AsyncSession]:
+        if isinstance(db, UnitOfWork) and db.is_read_only:
+            raise UnitOfWorkError("a read-only unit can't be joined")
+        kept = len(pending_callbacks(db))
+        try:
+            with translating():
+                async with db.begin_nested() as savepoint:
+                    yield db
+                    _check_open(savepoint)
+        except BaseException as error:
+            del pending_callbacks(db)[kept:]
+            if isinstance(error, TakenError) and error.question is not None:
+                answer = await db.execute(error.question.statement)
+                error.settle(tuple(answer.one()))
+            raise
+
+    async def _name_taken(self, error: TakenError) -> None:
+        """Ask which of the unique values are taken: the failed transaction could name but one."""
+        if error.question is None or self._autocommit is None:
+            return
+        with translating():
+            async with self._autocommit.connect() as connection:
+                answer = await connection.execute(error.question.statement)
+                error.settle(tuple(answer.one()))
+
+
+@contextlib.contextmanager
+def translating() -> Any:
+    """Turn what the driver and SQLAlchemy raise inside into the data layer's typed errors.
+
+    The original is left out of the chain: its text holds SQL and, in DETAIL, values.
+    """
+    try:
+        yield
+    except Exception as error:
+        typed = translate(error)
+        if typed is None or typed is error:
+            raise
+        raise typed from None
+
+
+def _check_open(savepoint: AsyncSessionTransaction) -> None:
+    if not savepoint.is_active:
+        raise UnitOfWorkError("the transaction was ended inside the joined unit")
+
+
+async def driver_connection(connection: AsyncConnection) -> Any:
+    """Give the driver's own connection under SQLAlchemy's."""
+    raw = await connection.get_raw_connection()
+    return raw.driver_connection
+
+
+async def _wait(task: asyncio.Future[None], timeout: float) -> asyncio.CancelledError | None:  # noqa: ASYNC109  # a deadline that survives being cancelled
+    """Wait for the task to be done or the time to be over; remember, but outlast, cancellation."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done() and (left := deadline - loop.time()) > 0:
+        try:
+            await asyncio.wait({task}, timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
+
+
+async def _end(db: UnitOfWork) -> None:
+    """Roll back what is open and give the connection back; a dead connection is simply dropped."""
+    with contextlib.suppress(Exception):
+        await AsyncSession.close(db)

@@ -1,0 +1,141 @@
+"""Keyset pages: a list in a stable order, walked by the last row seen instead of by a number.
+
+A page costs the same at any depth, and a row that stays is seen exactly once while others come and
+go, as long as its own keys don't change. Cursors are typed and checked (version, order, filters,
+last keys), not signed: a forged one can only ask for another page of the same list.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, literal, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from denizen.db.errors import CursorError
+from denizen.db.unit import Db
+
+T = TypeVar("T")
+
+MAX_LIMIT: Final = 1000
+_VERSION: Final = 1
+_LONGEST_CURSOR: Final = 4096
+_READERS: Final[dict[type, Callable[[str], Any]]] = {
+    str: str,
+    uuid.UUID: uuid.UUID,
+    datetime: lambda text: datetime.fromisoformat(text).astimezone(UTC),
+    int: int,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Up to `limit` items in order, and where the next page begins; None after the last."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+    def __iter__(self) -> Iterator[T]:
+        """Walk the items of this page."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Count the items of this page."""
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A total order: NOT NULL columns of which the last is unique, all in one direction."""
+
+    name: str
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    descending: bool = False
+
+    def after(self, last: Sequence[Any]) -> ColumnElement[bool]:
+        """Give the condition "behind the row with these keys", as one row comparison."""
+        keys = tuple_(*self.columns)
+        values = tuple_(
+            *(literal(v, c.type) for v, c in zip(last, self.columns, strict=True)),
+        )
+        return keys < values if self.descending else keys > values
+
+    def clauses(self) -> tuple[ColumnElement[Any], ...]:
+        """Give what ORDER BY takes."""
+        return tuple(c.desc() if self.descending else c.asc() for c in self.columns)
+
+
+async def fetch_page(
+    db: Db,
+    statement: Select[Any],
+    order: Order,
+    *,
+    limit: int,
+    cursor: str | None = None,
+    filters: object = None,
+) -> Page[Any]:
+    """Give one page of the rows of `statement`, an entity each, in one statement.
+
+    Args:
+        db: any session.
+        statement: a SELECT of one entity, with its conditions and without an order.
+        order: how the list is sorted.
+        limit: 1 to 1,000 items.
+        cursor: `next_cursor` of the page before.
+        filters: whatever the conditions were made from; a cursor is good for the same alone.
+
+    Raises:
+        CursorError: the cursor is malformed, or of another order or other filters.
+        ValueError: the limit is out of range.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ValueError(f"limit must be from 1 to {MAX_LIMIT}")
+    mark = _mark(order, filters)
+    if cursor is not None:
+        statement = statement.where(order.after(_read_cursor(cursor, mark, order)))
+    statement = statement.order_by(*order.clauses()).limit(limit + 1)
+    rows = (await db.scalars(statement)).all()
+    items = rows[:limit]
+    following = _write_cursor(items[-1], mark, order) if len(rows) > limit else None
+    return Page(items, following)
+
+
+def _mark(order: Order, filters: object) -> str:
+    text = f"{order.name}|{order.descending}|{filters!r}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _write_cursor(row: object, mark: str, order: Order) -> str:
+    keys = [_as_text(getattr(row, column.key or "")) for column in order.columns]
+    payload = json.dumps([_VERSION, mark, keys], separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(payload).rstrip(b"=").decode()
+
+
+def _read_cursor(cursor: str, mark: str, order: Order) -> list[Any]:
+    if len(cursor) > _LONGEST_CURSOR:
+        raise CursorError
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        version, made_for, keys = json.loads(base64.b64decode(padded, b"-_", validate=True))
+        if version != _VERSION or made_for != mark or len(keys) != len(order.columns):
+            raise CursorError
+        return [_from_text(k, c) for k, c in zip(keys, order.columns, strict=True)]
+    except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):
+        raise CursorError from None
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _from_text(text: Any, column: InstrumentedAttribute[Any]) -> Any:
+    if not isinstance(text, str) or "\0" in text:
+        raise CursorError
+    text.encode()  # a lone surrogate is a ValueError
+    return _READERS[column.type.python_type](text)

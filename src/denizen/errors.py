@@ -1,0 +1,82 @@
+"""Every error of the domain, and nothing of HTTP: the statuses stand in `denizen.http.problems`.
+
+    DenizenError
+    ├── InvalidError              a value breaks a rule; names each field
+    ├── NotFoundError             nobody has that id
+    ├── LastAdminError            the act would leave no active admin
+    ├── SignInFailedError         wrong, unknown, disabled or unconfirmed: one answer for all
+    ├── NotSignedInError          no token, or one that is not (or no longer) good
+    ├── NotAllowedError           signed in, but the role does not reach this far
+    └── OverloadedError           the hash pool's queue is full; try again in a moment
+
+The data layer has a tree of its own (`denizen.db.errors`): taken values, stale versions, bad
+cursors and an unreachable database come from there. Each leaf of both has a stable `code`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One broken rule: the `field` it is about, a stable `code` and a sentence for people."""
+
+    field: str
+    code: str
+    message: str
+
+
+class DenizenError(Exception):
+    """The root of the domain's errors; `code` is the stable word that callers may test for."""
+
+    code: ClassVar[str]
+
+
+class InvalidError(DenizenError):
+    """Raised when values break rules; `issues` names every field that does."""
+
+    code = "invalid"
+
+    def __init__(self, *issues: Issue) -> None:
+        super().__init__("; ".join(f"{issue.field}: {issue.message}" for issue in issues))
+        self.issues = issues
+
+
+class NotFoundError(DenizenError):
+    """Raised when the thing asked for does not exist, or is not the caller's to see."""
+
+    code = "not_found"
+
+
+class LastAdminError(DenizenError):
+    """Raised when an act would demote, disable or delete the last active admin."""
+
+    code = "last_admin"
+
+
+class SignInFailedError(DenizenError):
+    """Raised for every sign-in that fails, whatever the reason: strangers learn nothing from it."""
+
+    code = "sign_in_failed"
+
+
+class NotSignedInError(DenizenError):
+    """Raised when a request needs a live session and has none."""
+
+    code = "not_signed_in"
+
+
+class NotAllowedError(DenizenError):
+    """Raised when the signed-in person's role does not allow the act."""
+
+    code = "not_allowed"
+
+
+class OverloadedError(DenizenError):
+    """Raised at once when the hash pool's queue is full; `retry_after` is in whole seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__(f"too many passwords are being hashed; try again in {retry_after} s")
+        self.retry_after = retry_after

@@ -1,0 +1,128 @@
+"""The route class of all our routes: bounded bodies in, typed problems out, headers on all.
+
+It converts errors inside our own routes, so that a host application's handlers stay its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any, Final
+
+import orjson
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from denizen.db.errors import DataError
+from denizen.errors import DenizenError, Issue
+from denizen.http import problems
+
+MAX_BODY: Final = 64 * 1024
+BODY_PATIENCE: Final = 20.0
+_MAX_DEPTH: Final = 32
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class BoundedRequest(Request):
+    """A request whose body is read up to a limit and a time, and whose JSON is read strictly."""
+
+    async def body(self) -> bytes:
+        """Give the body.
+
+        Raises:
+            HTTPException: 413 above the limit, 408 when it does not arrive in time.
+        """
+        if not hasattr(self, "_body"):
+            if int(self.headers.get("content-length", "0")) > MAX_BODY:
+                raise HTTPException(413)
+            try:
+                async with asyncio.timeout(BODY_PATIENCE):
+                    self._body = await self._read()
+            except TimeoutError:
+                raise HTTPException(408) from None
+        return self._body
+
+    async def json(self) -> Any:
+        """Give the parsed body; NaN, huge numbers, lone surrogates and bad UTF-8 are refused."""
+        if not hasattr(self, "_json"):
+            self._json = orjson.loads(await self.body())
+        return self._json
+
+    async def _read(self) -> bytes:
+        read = bytearray()
+        async for chunk in self.stream():
+            read += chunk
+            if len(read) > MAX_BODY:
+                raise HTTPException(413)
+        return bytes(read)
+
+
+class Route(APIRoute):
+    """A FastAPI route that answers every failure as problem+json and takes JSON alone."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler."""
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def handler(request: Request) -> Response:
+            try:
+                if takes_body and request.method in _WITH_BODY:
+                    request = BoundedRequest(request.scope, request.receive)
+                    if (refused := await _refuse(request)) is not None:
+                        return refused
+                response = await handle(request)
+            except Exception as error:  # noqa: BLE001  # the last resort of our routes
+                response = convert(error)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        return handler
+
+
+def convert(error: Exception) -> Response:
+    """Give the answer for whatever a route of ours raised."""
+    if isinstance(error, RequestValidationError):
+        return problems.from_validation(error)
+    if isinstance(error, HTTPException):
+        return problems.from_http(error)
+    if isinstance(error, DenizenError | DataError):
+        return problems.from_error(error) or problems.from_defect(error)
+    return problems.from_defect(error)
+
+
+async def _refuse(request: BoundedRequest) -> Response | None:
+    """Read the body before anything else looks at it; give the answer when it is no JSON."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal():
+        return problems.from_http(HTTPException(400))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return problems.from_http(HTTPException(415))
+    try:
+        value = await request.json()
+    except orjson.JSONDecodeError:
+        return problems.invalid(Issue("body", "json_invalid", "The body is not valid JSON."))
+    if _depth(value) > _MAX_DEPTH:
+        return problems.invalid(Issue("body", "too_deep", "The body is nested too deeply."))
+    return None
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= _MAX_DEPTH:
+        depth += 1
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, MutableMapping):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = inner
+    return depth

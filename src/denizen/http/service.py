@@ -1,0 +1,114 @@
+"""What only the service of its own has: its front page, `/docs`, and the two health probes."""
+
+import asyncio
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+
+from denizen.db.direct import ping
+from denizen.db.errors import UnavailableError
+from denizen.db.manager import DBSessionManager, translating
+from denizen.http.problems import documented, from_error
+from denizen.http.route import Route
+from denizen.migrations import schema_is_current
+
+READINESS_PATIENCE: Final = 3.0  # seconds; probes ask again
+_CSP: Final = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# Swagger UI sets style attributes from its script; nothing else of ours needs this
+_DOCS_CSP: Final = _CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+_ASSETS: Final = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+}
+
+
+class ServiceRoutes:
+    """The routes of the service itself; none of them is in the API's document."""
+
+    def __init__(self, db: DBSessionManager, *, has_docs: bool) -> None:
+        self._db = db
+        self._has_docs = has_docs and _swagger_folder() is not None
+        self.router = router = APIRouter(route_class=Route, include_in_schema=False)
+        router.add_api_route("/", self.front, methods=["GET"])
+        router.add_api_route("/style.css", self.style, methods=["GET"])
+        router.add_api_route("/healthz", self.health, methods=["GET"], include_in_schema=True)
+        router.add_api_route(
+            "/readyz",
+            self.readiness,
+            methods=["GET"],
+            include_in_schema=True,
+            responses=documented(),
+        )
+        if self._has_docs:
+            router.add_api_route("/docs", self.docs, methods=["GET"])
+            router.add_api_route("/docs/init.js", self.docs_script, methods=["GET"])
+            router.add_api_route("/docs/{name}", self.docs_asset, methods=["GET"])
+
+    async def front(self) -> Response:
+        """Say what this is and where to go."""
+        return _page("front.html", _CSP)
+
+    async def style(self) -> Response:
+        """Serve the one stylesheet."""
+        return Response(_text("style.css"), media_type="text/css")
+
+    async def health(self) -> Response:
+        """Say that the process answers; the database is not asked."""
+        return JSONResponse({"status": "ok"})
+
+    async def readiness(self) -> Response:
+        """Say whether requests can be served: the database answers and its schema is current."""
+        try:
+            with translating():
+                async with asyncio.timeout(READINESS_PATIENCE):
+                    await ping(self._db.engine)
+                    is_current = await schema_is_current(self._db.engine)
+        except (UnavailableError, TimeoutError):
+            return from_error(UnavailableError()) or Response(status_code=503)
+        if not is_current:
+            return JSONResponse(
+                {"status": "schema_behind", "mend": "denizen migrate"},
+                503,
+                headers={"Retry-After": "5"},
+            )
+        return JSONResponse({"status": "ok"})
+
+    async def docs(self) -> Response:
+        """Show the API, to be read and tried."""
+        return _page("docs.html", _DOCS_CSP)
+
+    async def docs_script(self) -> Response:
+        """Start the page above."""
+        return Response(_text("docs.js"), media_type="text/javascript")
+
+    async def docs_asset(self, name: str) -> Response:
+        """Serve Swagger UI's own files, from the package that carries them."""
+        folder = _swagger_folder()
+        if name not in _ASSETS or folder is None:
+            return Response(status_code=404)
+        return FileResponse(
+            folder / name, media_type=_ASSETS[name], headers={"Cache-Control": "max-age=86400"}
+        )
+
+
+def _page(name: str, policy: str) -> Response:
+    return HTMLResponse(_text(name), headers={"Content-Security-Policy": policy})
+
+
+def _text(name: str) -> str:
+    return (files("denizen.http") / "pages" / name).read_text(encoding="utf-8")
+
+
+def _swagger_folder() -> Path | None:
+    """Find the files without importing the package, which would import FastAPI's own pages."""
+    spec = find_spec("fastapi_offline")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "static"

@@ -1,0 +1,1 @@
+"""Passwords: what is accepted as one, and how it is hashed."""

@@ -1,0 +1,1 @@
+"""Sessions: signed-in devices, and who is behind a token."""

@@ -1,0 +1,72 @@
+"""`/v1/sessions` and `/v1/me`: parse, call one scenario, answer."""
+
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+
+from denizen.db.direct import Row
+from denizen.http.gate import Credentials, Gate, bearer_token
+from denizen.http.problems import documented
+from denizen.http.route import Route
+from denizen.sessions.scenarios import SessionScenarios
+from denizen.sessions.schemas import SignedInView, SignIn
+from denizen.users.schemas import UserView
+
+_PLAIN: Final = ("email", "username", "role", "is_active", "locale", "version")
+
+
+class SessionRoutes:
+    """The routes over one `SessionScenarios`."""
+
+    def __init__(self, sessions: SessionScenarios[Any], gate: Gate) -> None:
+        self._sessions = sessions
+        self.router = router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
+        router.add_api_route(
+            "/sessions",
+            self.sign_in,
+            methods=["POST"],
+            status_code=201,
+            response_model=SignedInView,
+            responses=documented(400, 401, 408, 413, 415, 422),
+        )
+        router.add_api_route(
+            "/me",
+            self.who_am_i,
+            methods=["GET"],
+            response_model=UserView,
+            dependencies=[Depends(gate.signed_in)],
+            responses=documented(401),
+        )
+        router.add_api_route(
+            "/me/sessions/current",
+            self.sign_out,
+            methods=["DELETE"],
+            status_code=204,
+            responses=documented(401),
+        )
+
+    async def sign_in(self, payload: SignIn) -> SignedInView:
+        """Sign in; every refusal is the same 401."""
+        started = await self._sessions.sign_in(payload.email, payload.password.get_secret_value())
+        return SignedInView(
+            token=started.token.text,
+            expires_at=started.expires_at,
+            user=UserView.of(started.user),
+        )
+
+    async def who_am_i(self, request: Request) -> Response:
+        """Tell who is signed in."""
+        return Response(_as_json(request.state.signed_in), media_type="application/json")
+
+    async def sign_out(self, credentials: Credentials) -> None:
+        """End this session; its token is dead at the next request."""
+        await self._sessions.sign_out(bearer_token(credentials))
+
+
+def _as_json(row: Row) -> bytes:
+    """Write `UserView` without building it: this answer is made at every request of every app."""
+    view = {"id": str(row["id"])} | {name: row[name] for name in _PLAIN}
+    view["email_verified"] = row["email_verified_at"] is not None
+    view["created_at"], view["updated_at"] = row["created_at"], row["updated_at"]
+    return orjson.dumps(view, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,239 @@
+"""Every setting of the service, its default and one line of meaning. There is no default secret.
+
+Values come from arguments, then the environment (`DENIZEN_*`), then `DENIZEN_*_FILE` (a file that
+holds the value, for secrets), then a `.env` file. Limits that nobody should turn stand beside the
+code that they bound.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from denizen.db.engine import DatabaseSettings, DatabaseUrlError, describe_url, parse_url
+
+PREFIX: Final = "DENIZEN_"
+
+
+class SettingsError(ValueError):
+    """Raised when a setting is wrong; one line that names the variable and what is right."""
+
+
+def _check_url(value: SecretStr) -> SecretStr:
+    try:
+        parse_url(value.get_secret_value())
+    except DatabaseUrlError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_url)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(BaseSettings):
+    """The settings; `Settings.load()` reads them, a wrong one raises `SettingsError`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+    )
+
+    data_dir: Path = Field(
+        Path("data"), description="folder of the embedded database, the mail folder and files"
+    )
+    database_url: DatabaseUrl | None = Field(
+        None,
+        description="PostgreSQL, 15 or newer: postgresql://user@host1,host2/db; unset: embedded",
+    )
+    migrate_url: DatabaseUrl | None = Field(
+        None, description="the same database as the role that owns the schema; unset: the same role"
+    )
+    postgres_bin: Path | None = Field(
+        None, description="folder with the PostgreSQL binaries of the embedded database"
+    )
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    workers: int = Field(
+        default_factory=cores,
+        ge=1,
+        le=256,
+        description="server processes; by the cores",
+    )
+    docs: Literal["on", "off"] = Field(
+        "on", description="whether /docs and /openapi.json are served"
+    )
+    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+        default_factory=list,
+        description="origins of pages elsewhere that may call the API, separated by commas",
+    )
+    password_min: int = Field(
+        15, ge=8, le=64, description="shortest password in code points (NIST: 15 when it is alone)"
+    )
+    database_pool_size: int = Field(
+        10, ge=1, le=500, description="connections kept open by each worker"
+    )
+    database_pool_overflow: int = Field(
+        5, ge=0, le=500, description="connections each worker may open beyond these in a rush"
+    )
+    database_pool_timeout: Seconds = Field(
+        2, description="seconds to wait for a free connection before 503"
+    )
+    database_pool_recycle: Seconds = Field(
+        1800, description="seconds after which a connection is replaced"
+    )
+    database_connect_timeout: Seconds = Field(2, description="seconds to connect, for each host")
+    database_statement_timeout: Seconds = Field(4, description="seconds that a statement may take")
+    database_lock_timeout: Seconds = Field(2, description="seconds to wait for a lock")
+    database_idle_timeout: Seconds = Field(
+        10, description="seconds that a transaction may stand idle before the server ends it"
+    )
+    database_commit_timeout: Seconds = Field(
+        10, description="seconds to wait for the answer to COMMIT before the outcome is unknown"
+    )
+
+    @classmethod
+    def load(cls, **given: Any) -> "Settings":
+        """Read the settings; what is given by name wins, None counts as not given.
+
+        Raises:
+            SettingsError: a value is wrong.
+        """
+        values = {name: value for name, value in given.items() if value is not None}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put `DENIZEN_X_FILE` behind `DENIZEN_X`."""
+        del file_secret_settings  # folders of secrets are a second way to do the same
+        return init_settings, env_settings, _FileSource(settings_cls), dotenv_settings
+
+    def database(self, url: str | None = None) -> DatabaseSettings:
+        """Give the data layer's settings, for this URL or for `database_url`."""
+        chosen = url or (self.database_url.get_secret_value() if self.database_url else "")
+        return DatabaseSettings(
+            url=chosen,
+            pool_size=self.database_pool_size,
+            pool_overflow=self.database_pool_overflow,
+            **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
+        )
+
+
+_DURATIONS: Final = (
+    "pool_timeout",
+    "pool_recycle",
+    "connect_timeout",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_timeout",
+    "commit_timeout",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A setting as `denizen settings` shows it; secrets are masked."""
+
+    variable: str
+    value: str
+    default: str
+    meaning: str
+
+
+def listed(settings: Settings) -> list[Listed]:
+    """Give every setting with its value, its default and its meaning."""
+    return [
+        Listed(
+            variable=variable(name),
+            value=_shown(getattr(settings, name)),
+            default=_default(field),
+            meaning=field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def variable(name: str) -> str:
+    """Give a setting's environment variable."""
+    return f"{PREFIX}{name.upper()}"
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Reads `DENIZEN_X_FILE`: the named file holds the value of X."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = os.environ.get(f"{variable(field_name)}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except (OSError, UnicodeDecodeError):
+            raise SettingsError(
+                f"{variable(field_name)}_FILE must name a readable text file"
+            ) from None
+
+    def __call__(self) -> Mapping[str, Any]:  # type: ignore[override]  # read-only is enough
+        values = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                values[name] = value
+        return values
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return describe_url(value.get_secret_value())
+    if isinstance(value, list):
+        return ",".join(value) or "none"
+    return "unset" if value is None else str(value)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is None:
+        return _shown(field.default)
+    return "none" if field.default_factory is list else "by the cores"
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    said = str(first["msg"]).removeprefix("Value error, ")
+    said = said.replace("Input should be", "must be")
+    return f"{variable(name)} {said[0].lower()}{said[1:]}"

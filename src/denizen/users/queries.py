@@ -1,0 +1,138 @@
+"""Statements about users that need more than a verb; they take `db`."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from denizen.db.paging import Order, Page, fetch_page
+from denizen.db.unit import Db
+from denizen.errors import InvalidError, LastAdminError
+from denizen.users.model import UserMixin
+from denizen.users.values import Role, email_key, username_key
+
+U = TypeVar("U", bound=UserMixin)
+
+ORDERS: Final = ("created_at", "-created_at", "email", "-email", "username", "-username")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFilter:
+    """Conditions of a list, all of which must hold; None means any.
+
+    Attributes:
+        q: part of the address or the name, in any letter case.
+        email: the whole address, in any spelling.
+        username: the whole name, in any spelling.
+    """
+
+    q: str | None = None
+    email: str | None = None
+    username: str | None = None
+    role: Role | None = None
+    is_active: bool | None = None
+    email_verified: bool | None = None
+
+
+async def page_users(
+    db: Db,
+    model: type[U],
+    wanted: UserFilter,
+    *,
+    order: str = "-created_at",
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[U]:
+    """Give one page of users, in one statement.
+
+    Raises:
+        CursorError: the cursor is not one of this list.
+    """
+    statement = select(model).where(*_conditions(model, wanted))
+    keyset = _order(model, order)
+    return await fetch_page(db, statement, keyset, limit=limit, cursor=cursor, filters=wanted)
+
+
+async def find_user(db: Db, model: type[U], name: str) -> U | None:
+    """Give the user whom an operator means: by id, by e-mail, or by username."""
+    try:
+        user_id = uuid.UUID(name)
+    except ValueError:
+        pass
+    else:
+        if (user := await model.get_by_id(db, user_id)) is not None:
+            return user
+    by = model.get_by_email if "@" in name else model.get_by_username
+    return await by(db, name)
+
+
+async def is_taken(db: Db, model: type[U], *, email: str, username: str) -> tuple[str, ...]:
+    """Give which of the two fields belong to somebody, in the model's order.
+
+    A courtesy that spares a hash; the unique indexes decide.
+    """
+    keys = (email_key(email), username_key(username))
+    statement: Select[*tuple[Any, ...]] = select(model.email_key, model.username_key).where(
+        or_(model.email_key == keys[0], model.username_key == keys[1])
+    )
+    rows = (await db.execute(statement)).all()
+    found = (any(row[0] == keys[0] for row in rows), any(row[1] == keys[1] for row in rows))
+    return tuple(f for f, taken in zip(("email", "username"), found, strict=True) if taken)
+
+
+async def keep_an_admin(db: Db, model: type[U], leaving: uuid.UUID) -> None:
+    """Make sure that somebody else is an active admin, and stays it until the unit ends.
+
+    All active admins are locked, in one order: of two who dismiss each other one waits, looks
+    again, and is refused.
+
+    Raises:
+        LastAdminError: nobody else is.
+    """
+    admins = select(model.id).where(model.role == "admin", model.is_active)
+    ids = (await db.scalars(admins.order_by(model.id).with_for_update())).all()
+    if list(ids) == [leaving]:
+        raise LastAdminError
+
+
+def _order(model: type[U], name: str) -> Order:
+    columns: dict[str, tuple[InstrumentedAttribute[Any], ...]] = {
+        "created_at": (model.created_at, model.id),
+        "email": (model.email_key,),
+        "username": (model.username_key,),
+    }
+    plain = name.removeprefix("-")
+    return Order(plain, columns[plain], descending=name.startswith("-"))
+
+
+def _conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.q is not None:
+        part = wanted.q.casefold()
+        keys = (model.email_key, model.username_key)
+        found.append(or_(*(key.contains(part, autoescape=True) for key in keys)))
+    for text, column, key in (
+        (wanted.email, model.email_key, email_key),
+        (wanted.username, model.username_key, username_key),
+    ):
+        if text is not None:
+            found.append(column == _key_or_nobody(key, text))
+    if wanted.role is not None:
+        found.append(model.role == wanted.role)
+    if wanted.is_active is not None:
+        found.append(model.is_active.is_(wanted.is_active))
+    if wanted.email_verified is not None:
+        is_null = model.email_verified_at.is_(None)
+        found.append(~is_null if wanted.email_verified else is_null)
+    return found
+
+
+def _key_or_nobody(key: Any, text: str) -> str:
+    """Give the key, or one that nobody can have: what is no address is nobody's address."""
+    try:
+        found: str = key(text)
+    except InvalidError:
+        return ""
+    return found

@@ -1,0 +1,141 @@
+"""`/v1/users`: parse, call one scenario, answer."""
+
+import uuid
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from denizen.errors import InvalidError, Issue
+from denizen.http.gate import Gate
+from denizen.http.problems import documented
+from denizen.http.route import Route
+from denizen.users.queries import UserFilter
+from denizen.users.scenarios import UserScenarios
+from denizen.users.schemas import CreateUser, UpdateUser, UserOrder, UserPage, UserView
+from denizen.users.values import Role
+
+UserId = Annotated[uuid.UUID, Path(alias="id", description="the user's id")]
+Erase = Annotated[Literal["now"], Query(description="`now`: at once")]
+_TEXT = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL's text holds no NUL
+
+
+class ListQuery(BaseModel):
+    """What a list may be asked for."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(None, max_length=4096, description="`next_cursor` of the last page")
+    q: str | None = Field(None, min_length=3, max_length=100, pattern=_TEXT)
+    is_active: bool | None = None
+    role: Role | None = None
+    email_verified: bool | None = None
+    email: str | None = Field(None, max_length=254, pattern=_TEXT)
+    username: str | None = Field(None, max_length=64, pattern=_TEXT)
+    order: UserOrder = "-created_at"
+
+    def wanted(self) -> UserFilter:
+        """Give the conditions without the paging."""
+        return UserFilter(**self.model_dump(exclude={"limit", "cursor", "order"}))
+
+
+class UserRoutes:
+    """The routes over one `UserScenarios`."""
+
+    def __init__(self, users: UserScenarios[Any], gate: Gate) -> None:
+        self._users = users
+        readers = [Depends(gate.allow("admin", "support"))]
+        writers = [Depends(gate.allow("admin"))]
+        self.router = router = APIRouter(prefix="/v1/users", tags=["users"], route_class=Route)
+        router.add_api_route(
+            "",
+            self.create,
+            methods=["POST"],
+            status_code=201,
+            response_model=UserView,
+            dependencies=writers,
+            responses=documented(400, 401, 403, 408, 409, 413, 415, 422),
+        )
+        router.add_api_route(
+            "",
+            self.page,
+            methods=["GET"],
+            response_model=UserPage,
+            dependencies=readers,
+            responses=documented(401, 403, 422),
+        )
+        router.add_api_route(
+            "/{id}",
+            self.show,
+            methods=["GET"],
+            response_model=UserView,
+            dependencies=readers,
+            responses=documented(401, 403, 404, 422),
+        )
+        router.add_api_route(
+            "/{id}",
+            self.update,
+            methods=["PATCH"],
+            response_model=UserView,
+            dependencies=writers,
+            responses=documented(400, 401, 403, 404, 408, 409, 412, 413, 415, 422),
+        )
+        router.add_api_route(
+            "/{id}",
+            self.delete,
+            methods=["DELETE"],
+            status_code=204,
+            dependencies=writers,
+            responses=documented(401, 403, 404, 409, 422),
+        )
+
+    async def create(self, request: Request, response: Response, payload: CreateUser) -> UserView:
+        """Create a user; without a password nobody can sign in yet."""
+        user = await self._users.create_user(payload)
+        response.headers["Location"] = f"{request.url.path}/{user.id}"
+        return _shown(user, response)
+
+    async def page(self, query: Annotated[ListQuery, Query()]) -> UserPage:
+        """List users, a page at a time."""
+        page = await self._users.list_users(
+            query.wanted(), order=query.order, limit=query.limit, cursor=query.cursor
+        )
+        return UserPage(items=[UserView.of(user) for user in page], next_cursor=page.next_cursor)
+
+    async def show(self, user_id: UserId, response: Response) -> UserView:
+        """Show a user; the `ETag` is what `If-Match` takes."""
+        return _shown(await self._users.get_user(user_id), response)
+
+    async def update(
+        self,
+        user_id: UserId,
+        payload: UpdateUser,
+        response: Response,
+        if_match: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> UserView:
+        """Change a user; with `If-Match` only the version that was read."""
+        version = _version(if_match)
+        return _shown(await self._users.update_user(user_id, payload, version=version), response)
+
+    async def delete(
+        self, user_id: UserId, erase: Annotated[str, Query(pattern="^now$")] = "now"
+    ) -> None:
+        """Erase a user with everything of theirs."""
+        del erase  # the one way there is
+        await self._users.delete_user(user_id)
+
+
+def _shown(user: Any, response: Response) -> UserView:
+    response.headers["ETag"] = f'"{user.version}"'
+    return UserView.of(user)
+
+
+def _version(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    text = if_match.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        message = 'If-Match takes one ETag, such as "3".'
+        raise InvalidError(Issue("If-Match", "etag_invalid", message))
+    return int(text)
