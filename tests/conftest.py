@@ -6,7 +6,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from support import PASSWORD, Api, StatementCounter, an_admin
 
 from denizen.app import Denizen, create_app
 from denizen.db.manager import DBSessionManager
@@ -14,6 +13,7 @@ from denizen.db.testing import Databases, Schema
 from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from support import PASSWORD, Api, StatementCounter, an_admin
 
 
 @pytest.fixture(scope="session")

@@ -212,20 +212,21 @@ class EmbeddedServer:
         pause = 0.2
         while not self._stopping.is_set():
             began = time.monotonic()
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(  # noqa: S603  # PostgreSQL's own program
-                    self._launch.guarded(self._binaries["postgres"], *self._options()),
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is for the service, which then stops this
-                    **self._launch.options(),
-                )
+            self._process = process = self._spawn()
             if self._stopping.is_set():
-                _end(self._process)
-            self._process.wait()
+                _end(process)
+            process.wait()
             pause = 0.2 if time.monotonic() - began > 10 else min(pause * 2, 5.0)
             self._stopping.wait(pause)
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as log:
+            options: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
+            # Ctrl-C in a terminal is for the service, which then stops this
+            options |= {"start_new_session": True, **self._launch.options()}
+            command = self._launch.guarded(self._binaries["postgres"], *self._options())
+            process: subprocess.Popen[Any] = subprocess.Popen(command, **options)  # noqa: S603
+        return process
 
     def _options(self) -> list[str]:
         values = [*_BASE_OPTIONS, f"unix_socket_directories={self._socket_dir}"]

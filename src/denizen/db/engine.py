@@ -185,7 +185,8 @@ class _Connector:
 
     async def _connect(self, host: str, port: int) -> asyncpg.Connection:
         target, settings = self._target, self._settings
-        connection: asyncpg.Connection = await asyncpg.connect(
+        connect: Any = asyncpg.connect  # it ships no types
+        connection: asyncpg.Connection = await connect(
             host=host,
             port=port,
             user=target.user,

@@ -30,24 +30,31 @@ class Db(Protocol):
 
     def add(self, instance: object) -> None:
         """Put an object under the session's care; the next flush inserts it."""
+        ...
 
     async def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Write what is pending."""
+        ...
 
     async def delete(self, instance: object) -> None:
         """Mark an object for deletion; the next flush deletes it."""
+        ...
 
     async def get(self, entity: type[T], ident: Any, *, with_for_update: Any = None) -> T | None:
         """Give the row with that primary key, or None."""
+        ...
 
     async def execute(self, statement: Executable, params: Any = None) -> Result[*tuple[Any, ...]]:
         """Run a statement."""
+        ...
 
     async def scalar(self, statement: Executable, params: Any = None) -> Any:
         """Run a statement and give the first column of its first row, or None."""
+        ...
 
     async def scalars(self, statement: Executable, params: Any = None) -> ScalarResult[Any]:
         """Run a statement and give the first column of its rows."""
+        ...
 
 
 class UnitOfWork(AsyncSession):

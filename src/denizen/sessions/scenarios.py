@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Table, inspect
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.base import instance_state
 
@@ -145,9 +145,10 @@ class SessionScenarios(Generic[U]):
 
 def detached(model: type[U], row: Row) -> U:
     """Make a detached object of the user's columns in a row, without a session."""
-    user: U = model.__new__(model)
-    state = instance_state(user)
-    for name in state.mapper.column_attrs.keys():  # noqa: SIM118  # not a mapping
-        state.dict[name] = row[name]
+    mapper = inspect(model)
+    user: U = mapper.class_manager.new_instance()
+    values = instance_state(user).dict
+    for attribute in mapper.column_attrs:
+        values[attribute.key] = row[attribute.key]
     make_transient_to_detached(user)
     return user

@@ -1,9 +1,8 @@
 """`/v1/users` through HTTP, on a real database."""
 
-from support import PASSWORD, Api, StatementCounter, a_user
-
 from denizen.app import Denizen
 from denizen.users.model import UserModel
+from support import PASSWORD, Api, StatementCounter, a_user
 
 USER_FIELDS = {
     "id", "email", "username", "role", "is_active", "email_verified", "locale",

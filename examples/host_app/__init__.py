@@ -1,0 +1,1 @@
+"""Somebody else's FastAPI application, with denizen as a part of it."""
