@@ -21,6 +21,7 @@ from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
 from denizen.errors import DenizenError
 from denizen.http.gate import Credentials, Gate, bearer_token
+from denizen.http.hot import HotRoute
 from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert
 from denizen.http.service import ServiceRoutes
@@ -87,8 +88,10 @@ class Denizen(Generic[U]):
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
         router.include_router(UserRoutes(self.users, self._gate).router)
-        router.include_router(SessionRoutes(self.sessions, self._gate).router)
+        sessions = SessionRoutes(self.sessions)
+        router.include_router(sessions.router)
         app.include_router(router, prefix=prefix)
+        app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
         app.add_exception_handler(DenizenError, _answer)
         app.add_exception_handler(DataError, _answer)
         _describe_problems(app)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from denizen.db.direct import Row
@@ -26,16 +26,6 @@ class Gate:
     def __init__(self, sessions: SessionScenarios[Any]) -> None:
         self._sessions = sessions
 
-    async def signed_in(self, request: Request, credentials: Credentials) -> Row:
-        """Give the row of the signed-in user; it is left in `request.state.signed_in`, too.
-
-        Raises:
-            NotSignedInError: there is no live session.
-        """
-        row = await self._sessions.require_row(bearer_token(credentials))
-        request.state.signed_in = row
-        return row
-
     def allow(self, *roles: Role) -> Check:
         """Make a dependency that lets these roles through.
 
@@ -44,8 +34,8 @@ class Gate:
             NotAllowedError: when called, for another role.
         """
 
-        async def check(request: Request, credentials: Credentials) -> Row:
-            row = await self.signed_in(request, credentials)
+        async def check(credentials: Credentials) -> Row:
+            row = await self._sessions.require_row(bearer_token(credentials))
             if row["role"] not in roles:
                 raise NotAllowedError
             return row
