@@ -8,10 +8,9 @@ import pytest
 from sqlalchemy import String, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Mapped, mapped_column
-from support import StatementCounter, superuser
 from uuid_utils.compat import uuid7
 
-from denizen.db import DBSessionManager, Db, Model, after_commit
+from denizen.db import Db, DBSessionManager, Model, after_commit
 from denizen.db.errors import (
     ConflictError,
     DataError,
@@ -23,6 +22,7 @@ from denizen.db.errors import (
     UnitOfWorkError,
 )
 from denizen.db.testing import Databases
+from support import StatementCounter, superuser
 
 
 class Note(Model, kw_only=True, eq=False):
@@ -212,9 +212,10 @@ async def test_updates_at_once_lose_nothing(db: DBSessionManager) -> None:
     """Twenty concurrent updates without a version wait for each other; each counts."""
     note = await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
 
-    await asyncio.gather(
-        *(db.run(lambda s, n=n: Note.update(s, note.id, title=f"t{n}")) for n in range(20))
-    )
+    async def rename(title: str) -> None:
+        await db.run(lambda s: Note.update(s, note.id, title=title))
+
+    await asyncio.gather(*(rename(f"t{number}") for number in range(20)))
 
     found = await db.run(lambda s: Note.get_by_id(s, note.id), read_only=True)
     assert found is not None
@@ -578,8 +579,9 @@ async def test_psycopg_is_not_ruled_out(databases: Databases, db: DBSessionManag
 
 async def test_stream_walks_everything_in_pages(db: DBSessionManager) -> None:
     """`stream` gives each row once, a page at a time (sketch row 12)."""
-    for number in range(7):
-        await db.run(lambda s, n=number: Note.create(s, title=f"t{n}", slug_key=f"s{n}"))
+    async with db.get_session() as session:
+        for number in range(7):
+            await Note.create(session, title=f"t{number}", slug_key=f"s{number}")
     counter = StatementCounter(db)
 
     async with counter.listening() as heard, db.get_session(read_only=True) as session:
@@ -590,7 +592,9 @@ async def test_stream_walks_everything_in_pages(db: DBSessionManager) -> None:
 
 
 def _host_engine(databases: Databases) -> AsyncEngine:
-    return create_async_engine(databases.owner_url.replace("postgresql://", "postgresql+asyncpg://"))
+    return create_async_engine(
+        databases.owner_url.replace("postgresql://", "postgresql+asyncpg://")
+    )
 
 
 async def _terminate_others(databases: Databases) -> None:

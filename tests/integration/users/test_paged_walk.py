@@ -1,0 +1,88 @@
+"""Walking long lists while others write."""
+
+import asyncio
+import random
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from denizen.app import Denizen
+from denizen.db.testing import Databases
+from denizen.users.model import UserModel
+from denizen.users.queries import UserFilter
+from support import superuser
+
+COUNT = 100_000
+COLUMNS = (
+    "id", "email", "email_key", "username", "username_key", "role", "locale", "is_active",
+    "email_verified_at", "created_at", "updated_at", "version",
+)  # fmt: skip
+
+
+def _row(number: int, at: datetime) -> tuple[object, ...]:
+    name = f"{random.Random(number).getrandbits(40):010x}n{number}"
+    email = f"{name}@example.com"
+    return (uuid7(), email, email, name, name, "user", "en", True, at, at, at, 1)
+
+
+@pytest.mark.parametrize("order", ["created_at", "-created_at", "email", "-username"])
+async def test_walk_while_others_write_sees_each_that_stayed_once(
+    denizen: Denizen[UserModel], databases: Databases, order: str
+) -> None:
+    """100,000 users, some of one instant, others come and go: who stayed is seen exactly once."""
+    began = datetime.now(UTC) - timedelta(hours=1)
+    # every tenth batch shares one instant, as an import would
+    rows = [_row(n, began + timedelta(milliseconds=n // 1000)) for n in range(COUNT)]
+    doomed = [row[0] for row in rows[::97]]
+    stayed = {row[0] for row in rows} - set(doomed)
+    async with superuser(databases.superuser_url) as writer:
+        await writer.copy_records_to_table("users", records=rows, columns=COLUMNS)
+        await writer.execute("ANALYZE users")
+        walking = asyncio.create_task(_walk(denizen, order))
+        added = 0
+        for user_id in doomed:
+            await writer.execute("DELETE FROM users WHERE id = $1", user_id)
+            new = [_row(COUNT + added, datetime.now(UTC))]
+            await writer.copy_records_to_table("users", records=new, columns=COLUMNS)
+            added += 1
+            if walking.done():
+                break
+        seen = await walking
+
+    assert added > 50, "the walk was over before the others began"
+    assert len(seen) == len(set(seen))
+    assert stayed <= set(seen)
+
+
+async def _walk(denizen: Denizen[UserModel], order: str) -> list[uuid.UUID]:
+    seen: list[uuid.UUID] = []
+    cursor: str | None = None
+    while True:
+        page = await denizen.users.list_users(UserFilter(), order=order, limit=200, cursor=cursor)
+        seen += [user.id for user in page]
+        if (cursor := page.next_cursor) is None:
+            return seen
+
+
+async def test_page_at_depth_reads_as_much_as_the_first(
+    denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """A page deep in the list is an index scan of its own rows, not of those before it."""
+    began = datetime.now(UTC) - timedelta(hours=1)
+    rows = [_row(n, began + timedelta(milliseconds=n)) for n in range(20_000)]
+    async with superuser(databases.superuser_url) as watcher:
+        await watcher.copy_records_to_table("users", records=rows, columns=COLUMNS)
+        await watcher.execute("VACUUM ANALYZE users")
+        middle = rows[10_000]
+        plan = await watcher.fetchval(
+            "EXPLAIN (FORMAT JSON) SELECT * FROM users WHERE (created_at, id) < ($1, $2) "
+            "ORDER BY created_at DESC, id DESC LIMIT 51",
+            middle[9],
+            middle[0],
+        )
+
+    assert "Index Scan" in plan
+    assert "Sort" not in plan
+    assert "Seq Scan" not in plan
