@@ -41,8 +41,14 @@ format: $(VENV)/installed-dev ## put the code into shape
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 	$(BIN)/python -m bench
 
-build: $(VENV)/installed-dev ## build the wheel and try it in a clean environment
+build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
+	rm -rf dist && mkdir dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv dist/light && dist/light/bin/pip install --quiet dist/*.whl
+	dist/light/bin/python -c "from denizen import DBSessionManager, UserModel, Denizen"
+	$(PYTHON) -m venv dist/server && dist/server/bin/pip install --quiet "$$(ls dist/*.whl)[server]"
+	cd dist && server/bin/denizen users create a@example.com a --data-dir data --json
+	rm -rf dist/light dist/server dist/data
 
 clean: ## remove what was built and installed; data stays
 	rm -rf $(VENV) dist .pytest_tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis

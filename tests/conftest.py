@@ -1,6 +1,10 @@
 """Fixtures for everything above the data layer: a migrated database, the app, and people in it."""
 
+import contextlib
+import os
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +18,23 @@ from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from support import PASSWORD, Api, StatementCounter, an_admin
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary files inside the clone, each run's in a folder of its own."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        folder = config.rootpath / ".pytest_tmp"
+        folder.mkdir(exist_ok=True)
+        config.option.basetemp = str(folder / f"run-{os.getpid()}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    if not hasattr(config, "workerinput") and config.option.basetemp:
+        folder = Path(config.option.basetemp)
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
 
 @pytest.fixture(scope="session")

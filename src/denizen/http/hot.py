@@ -41,10 +41,7 @@ class HotRoute(BaseRoute):
         try:
             body = await self._answer(_bearer(scope))
         except Exception as error:  # noqa: BLE001  # the last resort, as in `Route`
-            response = convert(error)
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-            await response(scope, receive, send)
+            await convert(error)(scope, receive, send)
             return
         headers = [*_START, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -79,15 +79,24 @@ class Route(APIRoute):
                 response = await handle(request)
             except Exception as error:  # noqa: BLE001  # the last resort of our routes
                 response = convert(error)
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
-            return response
+            return dressed(response)
 
         return handler
 
 
+def dressed(response: Response) -> Response:
+    """Give the answer with the headers that all of ours carry."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
 def convert(error: Exception) -> Response:
     """Give the answer for whatever a route of ours raised."""
+    return dressed(_converted(error))
+
+
+def _converted(error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         return problems.from_validation(error)
     if isinstance(error, HTTPException):

@@ -4,15 +4,16 @@ import asyncio
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from pydantic import BaseModel
 
 from denizen.db.direct import ping
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager, translating
-from denizen.http.problems import documented, from_error
+from denizen.http.problems import RETRY, answer, documented, from_error
 from denizen.http.route import Route
 from denizen.migrations import schema_is_current
 
@@ -29,27 +30,32 @@ _ASSETS: Final = {
 }
 
 
+class Status(BaseModel):
+    """How it is."""
+
+    status: Literal["ok"]
+
+
 class ServiceRoutes:
-    """The routes of the service itself; none of them is in the API's document."""
+    """The routes of the service itself; the probes alone are in the API's document."""
 
     def __init__(self, db: DBSessionManager, *, has_docs: bool) -> None:
         self._db = db
         self._has_docs = has_docs and _swagger_folder() is not None
-        self.router = router = APIRouter(route_class=Route, include_in_schema=False)
-        router.add_api_route("/", self.front, methods=["GET"])
-        router.add_api_route("/style.css", self.style, methods=["GET"])
-        router.add_api_route("/healthz", self.health, methods=["GET"], include_in_schema=True)
-        router.add_api_route(
-            "/readyz",
-            self.readiness,
-            methods=["GET"],
-            include_in_schema=True,
-            responses=documented(),
-        )
+        self.router = router = APIRouter(route_class=Route)
+        health: dict[str, Any] = {
+            "tags": ["health"],
+            "response_model": Status,
+            "responses": documented(),
+        }
+        router.add_api_route("/healthz", self.health, methods=["GET"], **health)
+        router.add_api_route("/readyz", self.readiness, methods=["GET"], **health)
+        pages = {"/": self.front, "/style.css": self.style}
         if self._has_docs:
-            router.add_api_route("/docs", self.docs, methods=["GET"])
-            router.add_api_route("/docs/init.js", self.docs_script, methods=["GET"])
-            router.add_api_route("/docs/{name}", self.docs_asset, methods=["GET"])
+            pages |= {"/docs": self.docs, "/docs/init.js": self.docs_script}
+            pages |= {"/docs/{name}": self.docs_asset}
+        for path, page in pages.items():
+            router.add_api_route(path, page, methods=["GET"], include_in_schema=False)
 
     async def front(self) -> Response:
         """Say what this is and where to go."""
@@ -73,11 +79,8 @@ class ServiceRoutes:
         except (UnavailableError, TimeoutError):
             return from_error(UnavailableError()) or Response(status_code=503)
         if not is_current:
-            return JSONResponse(
-                {"status": "schema_behind", "mend": "denizen migrate"},
-                503,
-                headers={"Retry-After": "5"},
-            )
+            detail = "The schema is behind this program: run `denizen migrate`."
+            return answer(503, "schema_behind", "Service unavailable", detail, headers=RETRY)
         return JSONResponse({"status": "ok"})
 
     async def docs(self) -> Response:

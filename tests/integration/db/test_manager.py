@@ -15,6 +15,7 @@ from denizen.db.errors import (
     ConflictError,
     DataError,
     NotInitializedError,
+    OutcomeUnknownError,
     ReferenceMissingError,
     StaleVersionError,
     TakenError,
@@ -335,6 +336,36 @@ async def test_failing_commit_is_an_error(db: DBSessionManager) -> None:
 
     assert seen == []
     assert await _titles(db) == ["a"]
+
+
+async def test_connection_lost_after_commit_was_sent_is_unknown_and_not_rerun(
+    db: DBSessionManager,
+) -> None:
+    """When the backend dies inside COMMIT nobody knows the outcome: no rerun, its own error."""
+    async with db.make_connection() as connection:
+        await connection.execute(
+            text(
+                "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(1); RETURN NULL; END $$"
+            )
+        )
+        await connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON notes DEFERRABLE "
+                "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"
+            )
+        )
+    runs = 0
+
+    async def unit(session: Db) -> None:
+        nonlocal runs
+        runs += 1
+        await Note.create(session, title="a", slug_key="a")
+
+    with pytest.raises(OutcomeUnknownError):
+        await db.run(unit)
+
+    assert runs == 1
 
 
 async def test_unit_is_rerun_when_its_connection_dies(

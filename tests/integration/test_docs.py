@@ -1,0 +1,28 @@
+"""The documentation says what the code does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from denizen.http.problems import PROBLEMS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_reference_is_what_the_code_says() -> None:
+    """`docs/reference.md` is the output of `docs/generate.py`: settings, errors, commands, routes."""
+    made = subprocess.run(
+        [sys.executable, "docs/generate.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == made.stdout
+
+
+def test_every_error_is_produced_by_some_test() -> None:
+    """Each class in the table of errors is named, or its code is, by a test."""
+    tests = ROOT / "tests"
+    text = "".join(p.read_text("utf-8") for p in tests.rglob("test_*.py") if "unit" not in p.parts)
+
+    for kind in PROBLEMS:
+        names = {kind.__name__, f'"{kind.code}"' if isinstance(kind.code, str) else kind.__name__}  # type: ignore[attr-defined]
+        assert any(name in text for name in names), kind.__name__
