@@ -30,8 +30,8 @@ def page() -> str:
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
     yield (
-        "Environment variables, or lines of a `.env` file; `DENIZEN_X_FILE` names a file that holds "
-        "the value of `DENIZEN_X`.\n"
+        "Environment variables, or lines of a `.env` file; `DENIZEN_X_FILE` names a file that "
+        "holds the value of `DENIZEN_X`.\n"
     )
     yield "| variable | default | meaning |\n|---|---|---|"
     for setting in listed(Settings.model_construct()):

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_reference_is_what_the_code_says() -> None:
-    """`docs/reference.md` is the output of `docs/generate.py`: settings, errors, commands, routes."""
+    """`docs/reference.md` is what `docs/generate.py` writes."""
     made = subprocess.run(
         [sys.executable, "docs/generate.py"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,6 +1,7 @@
 """What only the service of its own has: its front page, `/docs`, and the two health probes."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,14 +44,13 @@ class ServiceRoutes:
         self._db = db
         self._has_docs = has_docs and _swagger_folder() is not None
         self.router = router = APIRouter(route_class=Route)
-        health: dict[str, Any] = {
-            "tags": ["health"],
-            "response_model": Status,
-            "responses": documented(),
+        probe: dict[str, Any] = {"response_model": Status, "responses": documented()}
+        router.add_api_route("/healthz", self.health, methods=["GET"], tags=["health"], **probe)
+        router.add_api_route("/readyz", self.readiness, methods=["GET"], tags=["health"], **probe)
+        pages: dict[str, Callable[..., Awaitable[Response]]] = {
+            "/": self.front,
+            "/style.css": self.style,
         }
-        router.add_api_route("/healthz", self.health, methods=["GET"], **health)
-        router.add_api_route("/readyz", self.readiness, methods=["GET"], **health)
-        pages = {"/": self.front, "/style.css": self.style}
         if self._has_docs:
             pages |= {"/docs": self.docs, "/docs/init.js": self.docs_script}
             pages |= {"/docs/{name}": self.docs_asset}
@@ -59,7 +59,7 @@ class ServiceRoutes:
 
     async def front(self) -> Response:
         """Say what this is and where to go."""
-        return _page("front.html", _CSP)
+        return _page("front.html", _CSP, without="" if self._has_docs else "/docs")
 
     async def style(self) -> Response:
         """Serve the one stylesheet."""
@@ -101,8 +101,11 @@ class ServiceRoutes:
         )
 
 
-def _page(name: str, policy: str) -> Response:
-    return HTMLResponse(_text(name), headers={"Content-Security-Policy": policy})
+def _page(name: str, policy: str, *, without: str = "") -> Response:
+    """Give a page; `without` leaves out the lines that lead there."""
+    lines = _text(name).splitlines(keepends=True)
+    text = "".join(line for line in lines if not without or f'"{without}"' not in line)
+    return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
 
 def _text(name: str) -> str:

@@ -50,7 +50,7 @@ class UserRoutes:
         self.router = router = APIRouter(prefix="/v1/users", tags=["users"], route_class=Route)
         router.add_api_route(
             "",
-            self.create,
+            self.create_user,
             methods=["POST"],
             status_code=201,
             response_model=UserView,
@@ -59,7 +59,7 @@ class UserRoutes:
         )
         router.add_api_route(
             "",
-            self.page,
+            self.list_users,
             methods=["GET"],
             response_model=UserPage,
             dependencies=readers,
@@ -67,7 +67,7 @@ class UserRoutes:
         )
         router.add_api_route(
             "/{id}",
-            self.show,
+            self.get_user,
             methods=["GET"],
             response_model=UserView,
             dependencies=readers,
@@ -75,7 +75,7 @@ class UserRoutes:
         )
         router.add_api_route(
             "/{id}",
-            self.update,
+            self.update_user,
             methods=["PATCH"],
             response_model=UserView,
             dependencies=writers,
@@ -83,31 +83,33 @@ class UserRoutes:
         )
         router.add_api_route(
             "/{id}",
-            self.delete,
+            self.delete_user,
             methods=["DELETE"],
             status_code=204,
             dependencies=writers,
             responses=documented(401, 403, 404, 409, 422),
         )
 
-    async def create(self, request: Request, response: Response, payload: CreateUser) -> UserView:
+    async def create_user(
+        self, request: Request, response: Response, payload: CreateUser
+    ) -> UserView:
         """Create a user; without a password nobody can sign in yet."""
         user = await self._users.create_user(payload)
         response.headers["Location"] = f"{request.url.path}/{user.id}"
         return _shown(user, response)
 
-    async def page(self, query: Annotated[ListQuery, Query()]) -> UserPage:
+    async def list_users(self, query: Annotated[ListQuery, Query()]) -> UserPage:
         """List users, a page at a time."""
         page = await self._users.list_users(
             query.wanted(), order=query.order, limit=query.limit, cursor=query.cursor
         )
         return UserPage(items=[UserView.of(user) for user in page], next_cursor=page.next_cursor)
 
-    async def show(self, user_id: UserId, response: Response) -> UserView:
+    async def get_user(self, user_id: UserId, response: Response) -> UserView:
         """Show a user; the `ETag` is what `If-Match` takes."""
         return _shown(await self._users.get_user(user_id), response)
 
-    async def update(
+    async def update_user(
         self,
         user_id: UserId,
         payload: UpdateUser,
@@ -118,7 +120,7 @@ class UserRoutes:
         version = _version(if_match)
         return _shown(await self._users.update_user(user_id, payload, version=version), response)
 
-    async def delete(
+    async def delete_user(
         self, user_id: UserId, erase: Annotated[str, Query(pattern="^now$")] = "now"
     ) -> None:
         """Erase a user with everything of theirs."""

@@ -182,6 +182,19 @@ async def test_list_filters_and_pages(admin: Api, denizen: Denizen[UserModel]) -
     assert [user["username"] for user in exact] == ["list3"]
 
 
+async def test_cursor_of_another_list_is_refused(admin: Api, denizen: Denizen[UserModel]) -> None:
+    """A cursor is good for the order and the filters that it was made with (`cursor_invalid`)."""
+    for _ in range(3):
+        await a_user(denizen)
+    cursor = (await admin.get("/v1/users?limit=1")).json()["next_cursor"]
+
+    for other in ("order=email", "order=created_at", "role=user", "q=user"):
+        answer = await admin.get(f"/v1/users?limit=1&{other}&cursor={cursor}")
+        assert answer.status_code == 422
+        errors = answer.json()["errors"]
+        assert [(e["field"], e["code"]) for e in errors] == [("cursor", "cursor_invalid")]
+
+
 async def test_statements_of_each_route_are_counted(
     admin: Api, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
