@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         del file_secret_settings  # folders of secrets are a second way to do the same
         return init_settings, env_settings, _FileSource(settings_cls), dotenv_settings
 
+    @property
+    def connections(self) -> int:
+        """How many connections all workers together may open."""
+        return self.workers * (self.database_pool_size + self.database_pool_overflow)
+
     def database(self, url: str | None = None) -> DatabaseSettings:
         """Give the data layer's settings, for this URL or for `database_url`."""
         chosen = url or (self.database_url.get_secret_value() if self.database_url else "")

@@ -123,8 +123,7 @@ def _roles(facts: Any, urls: Urls) -> Iterator[Finding]:
 
 
 def _connections(facts: Any, settings: Settings) -> Finding:
-    each = settings.database_pool_size + settings.database_pool_overflow
-    wanted, allowed = settings.workers * each, facts["max_connections"]
+    wanted, allowed = settings.connections, facts["max_connections"]
     said = f"up to {wanted} of the server's {allowed}"
     if wanted > allowed - 5:
         return Finding("warn", "connections", f"{said}: lower DENIZEN_DATABASE_POOL_SIZE")

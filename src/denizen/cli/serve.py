@@ -98,7 +98,11 @@ def _database(settings: Settings) -> Iterator[Urls]:
         owning = settings.migrate_url.get_secret_value() if settings.migrate_url else serving
         yield Urls(serving, owning, is_embedded=False)
         return
-    server = EmbeddedServer.for_service(settings.data_dir, bin_dir=settings.postgres_bin)
+    server = EmbeddedServer.for_service(
+        settings.data_dir,
+        bin_dir=settings.postgres_bin,
+        max_connections=max(100, settings.connections + 20),
+    )
     server.start()
     try:
         yield Urls(server.app_url, server.owner_url, is_embedded=True)

@@ -89,10 +89,17 @@ class EmbeddedServer:
         binaries: which PostgreSQL.
         kind: a `serve` refuses to share with another and outwaits commands.
         durable: False only in tests: faster, and a crash of the machine loses data.
+        max_connections: of all workers' pools together, and some for commands.
     """
 
     def __init__(
-        self, data_dir: Path, binaries: Binaries, *, kind: Kind = "serve", durable: bool = True
+        self,
+        data_dir: Path,
+        binaries: Binaries,
+        *,
+        kind: Kind = "serve",
+        durable: bool = True,
+        max_connections: int = 100,
     ) -> None:
         self._folder = data_dir.resolve()
         self._cluster = self._folder / "postgres"
@@ -100,6 +107,7 @@ class EmbeddedServer:
         self._binaries = binaries
         self._kind: Kind = kind
         self._durable = durable
+        self._max_connections = max_connections
         self._socket_dir = _socket_dir(self._folder)
         self._lock: IO[str] | None = None
         self._launch = Launch()
@@ -109,14 +117,20 @@ class EmbeddedServer:
 
     @classmethod
     def for_service(
-        cls, data_dir: Path, *, bin_dir: Path | None = None, durable: bool = True
+        cls,
+        data_dir: Path,
+        *,
+        bin_dir: Path | None = None,
+        durable: bool = True,
+        max_connections: int = 100,
     ) -> Self:
         """Choose the PostgreSQL that fits the folder, for a service.
 
         Raises:
             NoBinariesError: none fits.
         """
-        return cls(data_dir, _binaries_for(data_dir, bin_dir), durable=durable)
+        binaries = _binaries_for(data_dir, bin_dir)
+        return cls(data_dir, binaries, durable=durable, max_connections=max_connections)
 
     @property
     def owner_url(self) -> str:
@@ -230,6 +244,7 @@ class EmbeddedServer:
 
     def _options(self) -> list[str]:
         values = [*_BASE_OPTIONS, f"unix_socket_directories={self._socket_dir}"]
+        values.append(f"max_connections={self._max_connections}")
         values += [] if self._durable else _UNSAFE_OPTIONS
         return ["-D", str(self._cluster), *(part for value in values for part in ("-c", value))]
 

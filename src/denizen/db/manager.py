@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -34,19 +34,32 @@ T = TypeVar("T")
 DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
 
 
+class HasDatabase(Protocol):
+    """Settings of an application that know its database's."""
+
+    def database(self) -> DatabaseSettings:
+        """Give the database's settings."""
+        ...
+
+
 class DBSessionManager:
     """Opens units of work on one engine.
 
     Args:
-        source: a URL (`postgresql://user@host/name`), `DatabaseSettings`, or an engine of your
-            own, which then stays yours: `close_connections()` leaves it open.
+        source: a URL (`postgresql://user@host/name`), settings (`DatabaseSettings`, or the
+            service's own `Settings`), or an engine of your own, which then stays yours:
+            `close_connections()` leaves it open.
 
     Raises:
         DatabaseUrlError: at `init()`, when the URL can't be used.
     """
 
-    def __init__(self, source: str | DatabaseSettings | AsyncEngine) -> None:
-        self._source = DatabaseSettings(url=source) if isinstance(source, str) else source
+    def __init__(self, source: str | DatabaseSettings | HasDatabase | AsyncEngine) -> None:
+        if isinstance(source, str):
+            source = DatabaseSettings(url=source)
+        elif not isinstance(source, DatabaseSettings | AsyncEngine):
+            source = source.database()
+        self._source: DatabaseSettings | AsyncEngine = source
         self._engine: AsyncEngine | None = None
         self._autocommit: AsyncEngine | None = None
         self._commit_timeout = getattr(self._source, "commit_timeout", DEFAULT_COMMIT_TIMEOUT)

@@ -21,7 +21,8 @@ def _as_validator(parse: Any) -> AfterValidator:
             parsed: str = parse(value)
         except InvalidError as error:
             issue = error.issues[0]
-            raise PydanticCustomError("rule", "{text}", {"text": issue.message}) from None
+            code: Any = issue.code  # pydantic wants a literal; ours are all written in values.py
+            raise PydanticCustomError(code, "{text}", {"text": issue.message}) from None
         return parsed
 
     return AfterValidator(check)
