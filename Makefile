@@ -24,8 +24,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 serve: $(VENV)/installed ## run the service for development (PORT=8000 DATA_DIR=./data)
 	@exec $(BIN)/denizen serve --dev --port $(PORT) --data-dir $(DATA_DIR)
 
+# another major than the wheel's, where the machine has one
+OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
+ON_DATABASE := $(addprefix tests/integration/,db users sessions host test_migrations.py test_sketch.py)
+
 test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/python -m pytest -n auto
+	test -z "$(OTHER_POSTGRES)" || \
+	  DENIZEN_TEST_POSTGRES_BIN=$(OTHER_POSTGRES) $(BIN)/python -m pytest -n auto $(ON_DATABASE)
 
 check: $(VENV)/installed-dev ## lint, format, types and import rules
 	$(BIN)/ruff check

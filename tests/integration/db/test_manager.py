@@ -29,7 +29,7 @@ from support import StatementCounter, superuser
 class Note(Model, kw_only=True, eq=False):
     """A table of somebody who uses the data layer alone."""
 
-    __tablename__ = "notes"
+    __tablename__ = "papers"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default_factory=uuid7)
     title: Mapped[str] = mapped_column(String(40), unique=True)
     slug_key: Mapped[str] = mapped_column(String(40), unique=True, info={"field": "slug"})
@@ -321,8 +321,8 @@ async def test_failing_commit_is_an_error(db: DBSessionManager) -> None:
     """A constraint checked at COMMIT fails the unit; nothing is taken for done."""
     async with db.make_connection() as connection:
         rule = "ADD CONSTRAINT uq_late UNIQUE (title) DEFERRABLE INITIALLY DEFERRED"
-        await connection.execute(text("ALTER TABLE notes DROP CONSTRAINT uq_notes_title"))
-        await connection.execute(text(f"ALTER TABLE notes {rule}"))
+        await connection.execute(text("ALTER TABLE papers DROP CONSTRAINT uq_notes_title"))
+        await connection.execute(text(f"ALTER TABLE papers {rule}"))
     await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
     seen: list[str] = []
 
@@ -351,7 +351,7 @@ async def test_connection_lost_after_commit_was_sent_is_unknown_and_not_rerun(
         )
         await connection.execute(
             text(
-                "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON notes DEFERRABLE "
+                "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON papers DEFERRABLE "
                 "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()"
             )
         )
@@ -488,7 +488,7 @@ async def test_unit_cancelled_during_commit_is_committed(db: DBSessionManager) -
         )
         await connection.execute(
             text(
-                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON notes DEFERRABLE "
+                "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON papers DEFERRABLE "
                 "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
             )
         )
@@ -550,7 +550,7 @@ async def test_foreign_key_violation_is_typed(db: DBSessionManager) -> None:
     """A missing row at the other end is told by the constraint's name."""
     async with db.make_connection() as connection:
         await connection.execute(
-            text("CREATE TABLE leaves (note_id uuid CONSTRAINT fk_leaf REFERENCES notes (id))")
+            text("CREATE TABLE leaves (note_id uuid CONSTRAINT fk_leaf REFERENCES papers (id))")
         )
     note = await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
     await db.run(lambda s: s.execute(text(f"INSERT INTO leaves VALUES ('{note.id}')")))
