@@ -321,7 +321,7 @@ async def test_failing_commit_is_an_error(db: DBSessionManager) -> None:
     """A constraint checked at COMMIT fails the unit; nothing is taken for done."""
     async with db.make_connection() as connection:
         rule = "ADD CONSTRAINT uq_late UNIQUE (title) DEFERRABLE INITIALLY DEFERRED"
-        await connection.execute(text("ALTER TABLE papers DROP CONSTRAINT uq_notes_title"))
+        await connection.execute(text("ALTER TABLE papers DROP CONSTRAINT uq_papers_title"))
         await connection.execute(text(f"ALTER TABLE papers {rule}"))
     await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
     seen: list[str] = []
