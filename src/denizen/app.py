@@ -23,7 +23,7 @@ from denizen.errors import DenizenError
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.hot import HotRoute
 from denizen.http.problems import ProblemView
-from denizen.http.route import Route, convert
+from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.passwords.hasher import PasswordHasher
 from denizen.sessions.model import sessions_table
@@ -87,8 +87,9 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        router.include_router(UserRoutes(self.users, self._gate).router)
-        sessions = SessionRoutes(self.sessions)
+        users, sessions = UserRoutes(self.users, self._gate), SessionRoutes(self.sessions)
+        share_methods(users.router, sessions.router)
+        router.include_router(users.router)
         router.include_router(sessions.router)
         app.include_router(router, prefix=prefix)
         app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=_version(),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would carry whatever `Host` said
         openapi_url="/openapi.json" if settings.docs == "on" else None,
     )
     app.state.denizen = denizen

@@ -123,7 +123,8 @@ def _read_cursor(cursor: str, mark: str, order: Order) -> list[Any]:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         version, made_for, keys = json.loads(base64.b64decode(padded, b"-_", validate=True))
-        if version != _VERSION or made_for != mark or len(keys) != len(order.columns):
+        is_mine = type(version) is int and version == _VERSION and made_for == mark
+        if not is_mine or not isinstance(keys, list) or set(cursor) & {"+", "/"}:
             raise CursorError
         return [_from_text(k, c) for k, c in zip(keys, order.columns, strict=True)]
     except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):

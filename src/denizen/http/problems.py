@@ -21,6 +21,7 @@ from denizen.db import errors as db_errors
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
+MAX_ISSUES: Final = 50  # an answer must not be many times its request
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def from_error(error: errors.DenizenError | db_errors.DataError) -> Response | N
 
 def from_validation(error: RequestValidationError) -> Response:
     """Give the answer for a request that does not fit its schema; no input is echoed."""
-    return invalid(*(_issue(one) for one in error.errors()))
+    return invalid(*(_issue(one) for one in error.errors()[:MAX_ISSUES]))
 
 
 def invalid(*issues: errors.Issue) -> Response:
@@ -192,8 +193,8 @@ def _taken(field: str) -> str:
 
 
 def _issue(error: Any) -> errors.Issue:
-    where = [str(part) for part in error["loc"] if part not in {"body", "query", "path", "header"}]
-    field = ".".join(where) or str(error["loc"][0] if error["loc"] else "body")
+    place, *where = [str(part) for part in error["loc"]] or ["body"]
+    field = ".".join(where) or place
     if error["type"] == "json_invalid":
         field = "body"
     return errors.Issue(field, str(error["type"]), str(error["msg"]))

@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 import orjson
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from denizen.db.errors import DataError
 from denizen.errors import DenizenError, Issue
@@ -20,6 +22,7 @@ from denizen.http import problems
 MAX_BODY: Final = 64 * 1024
 BODY_PATIENCE: Final = 20.0
 _MAX_DEPTH: Final = 32
+_LONGEST_LENGTH: Final = 12  # digits of a Content-Length that is worth reading as a number
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -38,8 +41,6 @@ class BoundedRequest(Request):
             HTTPException: 413 above the limit, 408 when it does not arrive in time.
         """
         if not hasattr(self, "_body"):
-            if int(self.headers.get("content-length", "0")) > MAX_BODY:
-                raise HTTPException(413)
             try:
                 async with asyncio.timeout(BODY_PATIENCE):
                     self._body = await self._read()
@@ -63,25 +64,71 @@ class BoundedRequest(Request):
 
 
 class Route(APIRoute):
-    """A FastAPI route that answers every failure as problem+json and takes JSON alone."""
+    """A FastAPI route that answers every failure as problem+json and takes JSON alone.
+
+    Attributes:
+        allowed: the methods of all routes on this path, for `Allow`.
+    """
+
+    allowed: frozenset[str] = frozenset()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; a method that no route of this path takes is told all that some route takes."""
+        if scope["method"] in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        allow = ", ".join(sorted(self.allowed or self.methods or ()))
+        refused = HTTPException(405, headers={"Allow": allow})
+        await dressed(problems.from_http(refused))(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler."""
         handle = super().get_route_handler()
         takes_body = self.body_field is not None
+        known = _query_names(self)
 
         async def handler(request: Request) -> Response:
             try:
+                if known is not None and (unknown := request.query_params.keys() - known):
+                    return dressed(_unknown(unknown))
                 if takes_body and request.method in _WITH_BODY:
                     request = BoundedRequest(request.scope, request.receive)
                     if (refused := await _refuse(request)) is not None:
-                        return refused
+                        return dressed(refused)
                 response = await handle(request)
             except Exception as error:  # noqa: BLE001  # the last resort of our routes
                 response = convert(error)
             return dressed(response)
 
         return handler
+
+
+def share_methods(*routers: APIRouter) -> None:
+    """Tell routes of one path about each other's methods."""
+    methods: dict[str, set[str]] = {}
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    for route in routes:
+        methods.setdefault(route.path, set()).update(route.methods or ())
+    for route in routes:
+        route.allowed = frozenset(methods[route.path])
+
+
+def _query_names(route: APIRoute) -> frozenset[str] | None:
+    """Give the query parameters that a route knows; None where a model of its own checks them."""
+    fields = route.dependant.query_params
+    if any(_is_model(field.field_info.annotation) for field in fields):
+        return None
+    return frozenset(field.alias for field in fields)
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _unknown(names: set[str]) -> Response:
+    message = "There is no such parameter."
+    issues = [Issue(name, "extra_forbidden", message) for name in sorted(names)]
+    return problems.invalid(*issues[: problems.MAX_ISSUES])
 
 
 def dressed(response: Response) -> Response:
@@ -109,8 +156,10 @@ def _converted(error: Exception) -> Response:
 async def _refuse(request: BoundedRequest) -> Response | None:
     """Read the body before anything else looks at it; give the answer when it is no JSON."""
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal():
+    if not (length.isascii() and length.isdecimal()):
         return problems.from_http(HTTPException(400))
+    if len(length) > _LONGEST_LENGTH or int(length) > MAX_BODY:
+        return problems.from_http(HTTPException(413))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return problems.from_http(HTTPException(415))

@@ -41,6 +41,8 @@ class Token:
         encoded = text.removeprefix(PREFIX)
         if len(encoded) != _ENCODED_LENGTH or len(text) != len(PREFIX) + _ENCODED_LENGTH:
             return None
+        if "+" in encoded or "/" in encoded:  # b64decode takes the other alphabet as well
+            return None
         try:
             raw = base64.b64decode(encoded.encode("ascii"), b"-_", validate=True)
         except (binascii.Error, UnicodeEncodeError):

@@ -1,11 +1,14 @@
 """`/v1/users`: parse, call one scenario, answer."""
 
+import re
 import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+from denizen.db.errors import StaleVersionError
 from denizen.errors import InvalidError, Issue
 from denizen.http.gate import Gate
 from denizen.http.problems import documented
@@ -15,7 +18,25 @@ from denizen.users.scenarios import UserScenarios
 from denizen.users.schemas import CreateUser, UpdateUser, UserOrder, UserPage, UserView
 from denizen.users.values import Role
 
-UserId = Annotated[uuid.UUID, Path(alias="id", description="the user's id")]
+
+def _canonical(value: Any) -> Any:
+    """Refuse the other spellings of a UUID: ids are compared as strings by callers."""
+    if isinstance(value, str) and len(value) != _UUID_LENGTH:
+        raise PydanticCustomError("uuid_parsing", "This is not an id.")
+    return value
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
+        raise PydanticCustomError("int_parsing", "This is not a number.")
+    return value
+
+
+_UUID_LENGTH = 36
+_ETAG = re.compile(r'(?P<weak>W/)?"(?P<version>[0-9]{1,9})"')
+UserId = Annotated[
+    uuid.UUID, BeforeValidator(_canonical), Path(alias="id", description="the user's id")
+]
 Erase = Annotated[Literal["now"], Query(description="`now`: at once")]
 _TEXT = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL's text holds no NUL
 
@@ -25,7 +46,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    limit: int = Field(50, ge=1, le=200)
+    limit: Annotated[int, BeforeValidator(_digits)] = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=4096, description="`next_cursor` of the last page")
     q: str | None = Field(None, min_length=3, max_length=100, pattern=_TEXT)
     is_active: bool | None = None
@@ -114,7 +135,7 @@ class UserRoutes:
         user_id: UserId,
         payload: UpdateUser,
         response: Response,
-        if_match: Annotated[str | None, Header(max_length=100)] = None,
+        if_match: Annotated[str | None, Header()] = None,
     ) -> UserView:
         """Change a user; with `If-Match` only the version that was read."""
         version = _version(if_match)
@@ -136,8 +157,10 @@ def _shown(user: Any, response: Response) -> UserView:
 def _version(if_match: str | None) -> int | None:
     if if_match is None or if_match.strip() == "*":
         return None
-    text = if_match.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None:
         message = 'If-Match takes one ETag, such as "3".'
         raise InvalidError(Issue("If-Match", "etag_invalid", message))
-    return int(text)
+    if found["weak"]:
+        raise StaleVersionError  # weak tags never match here (RFC 9110, 13.1.1)
+    return int(found["version"])

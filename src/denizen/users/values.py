@@ -90,8 +90,9 @@ def _parsed(value: str) -> Any:
         )
     except EmailNotValidError:
         raise _no_email() from None
-    has_dot = "." in parsed.ascii_domain
-    if not has_dot or len(parsed.local_part.encode()) > LOCAL_PART_MAX:
+    *above, top_level = parsed.ascii_domain.split(".")
+    is_named = above and not top_level.isdecimal()  # else one label, or an IP address
+    if not is_named or len(parsed.local_part.encode()) > LOCAL_PART_MAX:
         raise _no_email()
     return parsed
 

@@ -1,0 +1,149 @@
+"""The OpenAPI document is what the service does: schemathesis tries to prove the contrary.
+
+The app is served on a loopback port, so that its database pool lives on one event loop, and so
+that a real HTTP server stands before it. Every run has the same seed; only ids differ.
+"""
+
+import atexit
+import contextlib
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import requests
+import schemathesis
+import uvicorn
+from fastapi import FastAPI
+from hypothesis.configuration import set_hypothesis_home_dir
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import StopReason, events, from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
+
+from denizen.app import Denizen, create_app
+from denizen.settings import Settings
+from denizen.users.model import UserModel
+from support import PASSWORD, Api, a_user
+
+# hypothesis keeps tables and constants on disk; not in the working directory
+_HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")
+atexit.register(_HOME.cleanup)
+set_hypothesis_home_dir(_HOME.name)
+
+SEED = 20261124
+EXAMPLES = 60  # of each operation, besides the boundary values that its schema yields
+
+
+@contextlib.contextmanager
+def _serving(app: FastAPI) -> Iterator[str]:
+    """Serve on a free port, from a thread with a loop of its own."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            deadline = time.monotonic() + 20
+            while not server.started:
+                assert thread.is_alive(), "the server did not start"
+                assert time.monotonic() < deadline, "the server takes too long to start"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+async def admin_email(admin: Api, denizen: Denizen[UserModel]) -> str:
+    """Give the address of the admin, who is not alone: the tries need people to change."""
+    for _ in range(30):
+        await a_user(denizen)
+    email: str = (await admin.get("/v1/me")).json()["email"]
+    return email
+
+
+@pytest.fixture
+def served(settings: Settings, admin_email: str) -> Iterator[str]:
+    """Serve this test's database by an app of its own, and give its address."""
+    with _serving(create_app(settings)) as url:
+        yield url
+
+
+def _config(email: str) -> SchemathesisConfig:
+    """Say how to try: as an admin who signs in again whenever an answer is 401."""
+    sign_in = {
+        "path": "/v1/sessions",
+        "payload": {"email": email, "password": PASSWORD},
+        "extract_selector": "/token",
+    }
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "cache": {"enabled": False},
+            "continue-on-failure": True,
+            "auth": {"dynamic": {"openapi": {"bearer": sign_in}}},
+            "generation": {"max-examples": EXAMPLES, "deterministic": True, "no-shrink": True},
+            # the rules of the values are narrower than JSON Schema can say
+            "checks": {"positive_data_acceptance": {"enabled": False}},
+        }
+    )
+
+
+def _failures(recorder: ScenarioRecorder) -> Iterator[tuple[str, str]]:
+    """Give what is wrong in a scenario, each with a request that shows it."""
+    for checks in recorder.checks.values():
+        for check in checks:
+            if check.failure_info is not None:
+                failure, sample = check.failure_info.failure, check.failure_info.code_sample
+                yield f"{recorder.label}: {check.name}: {failure.message}", sample[:2000]
+
+
+def _answers(recorder: ScenarioRecorder) -> Iterator[tuple[str, int]]:
+    """Give the operation and the status of each answer in a scenario."""
+    for case_id, interaction in recorder.interactions.items():
+        if interaction.response is not None:
+            operation = recorder.cases[case_id].value.operation
+            yield operation.label, interaction.response.status_code
+
+
+def test_every_answer_is_as_documented(served: str, admin_email: str) -> None:
+    """No 5xx, no undocumented status, content type or body, and no bad request accepted."""
+    schema = schemathesis.openapi.from_url(f"{served}/openapi.json", config=_config(admin_email))
+    wrong: dict[str, str] = {}
+    answers: Counter[tuple[str, int]] = Counter()
+    stopped: StopReason | None = None
+
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            wrong.update(_failures(event.recorder))
+            answers.update(_answers(event.recorder))
+        elif isinstance(event, events.NonFatalError):
+            wrong[f"{event.label}: {event.value!r}"] = ""
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+        elif isinstance(event, events.EngineFinished):
+            stopped = event.stop_reason
+
+    told = (f"{what}\n  {sample}" for what, sample in sorted(wrong.items()))
+    assert not wrong, f"{len(wrong)} failures:\n" + "\n".join(told)
+    assert stopped == StopReason.COMPLETED
+    # otherwise little was tried: nobody was signed in, or nothing was found
+    labels = {label for label, _ in answers}
+    succeeded = {label for label, status in answers if status < 300}
+    assert labels - succeeded <= {"POST /v1/sessions"}  # passwords are not guessed
+
+
+def test_document_is_of_openapi_3_1(served: str) -> None:
+    """The document says its version, and every operation of the API says how it may fail."""
+    document = requests.get(f"{served}/openapi.json", timeout=10).json()
+
+    assert document["openapi"].startswith("3.1.")
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if path.startswith("/v1/") else ():
+            problem = operation["responses"]["503"]["content"]["application/problem+json"]
+            assert problem["schema"] == {"$ref": "#/components/schemas/ProblemView"}
