@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from typing_extensions import TypeVar
 
+from denizen.audit.routes import AuditRoutes
+from denizen.audit.scenarios import AuditScenarios
 from denizen.clock import Clock
 from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
@@ -25,8 +27,9 @@ from denizen.http.hot import HotRoute
 from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
+from denizen.keys.scenarios import KeyScenarios
+from denizen.parts import Parts, Tables
 from denizen.passwords.hasher import PasswordHasher
-from denizen.sessions.model import sessions_table
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
@@ -66,19 +69,19 @@ class Denizen(Generic[U]):
         self.db = DBSessionManager(engine if engine is not None else settings.database())
         self.clock = Clock()
         self.hasher = PasswordHasher(slots=max(1, cores() // settings.workers))
-        table = sessions_table(table_of(user_model))
-        self.users: UserScenarios[U] = UserScenarios(
-            self.db,
-            self.hasher,
-            user_model,
-            table,
+        parts = Parts(
+            db=self.db,
+            hasher=self.hasher,
             clock=self.clock,
+            user_model=user_model,
+            tables=Tables.of(table_of(user_model)),
             password_min=settings.password_min,
         )
-        self.sessions: SessionScenarios[U] = SessionScenarios(
-            self.db, self.hasher, user_model, table, self.clock
-        )
-        self._gate = Gate(self.sessions)
+        self.users: UserScenarios[U] = UserScenarios(parts)
+        self.sessions: SessionScenarios[U] = SessionScenarios(parts)
+        self.keys: KeyScenarios[U] = KeyScenarios(parts)
+        self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self._gate = Gate(self.sessions, self.keys)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -87,10 +90,15 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        users, sessions = UserRoutes(self.users, self._gate), SessionRoutes(self.sessions)
-        share_methods(users.router, sessions.router)
-        router.include_router(users.router)
-        router.include_router(sessions.router)
+        sessions = SessionRoutes(self.sessions, self._gate)
+        routers = [
+            UserRoutes(self.users, self._gate).router,
+            sessions.router,
+            AuditRoutes(self.audit, self._gate).router,
+        ]
+        share_methods(*routers)
+        for one in routers:
+            router.include_router(one)
         app.include_router(router, prefix=prefix)
         app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
         app.add_exception_handler(DenizenError, _answer)

@@ -2,7 +2,7 @@
 
 import typer
 
-from denizen.cli import doctor, migrate, serve, settings, users
+from denizen.cli import audit, doctor, keys, migrate, serve, settings, users
 
 app = typer.Typer(
     name="denizen",
@@ -15,5 +15,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("migrate")(migrate.migrate)
 app.add_typer(users.app, name="users")
+app.add_typer(keys.app, name="keys")
+app.command("audit")(audit.audit)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)

@@ -55,7 +55,7 @@ class CommandError(Exception):
 
 
 @contextlib.contextmanager
-def reporting() -> Iterator[None]:
+def reporting(not_found: str = "no such user") -> Iterator[None]:
     """End the command with the right status and one line on stderr, whatever goes wrong."""
     try:
         yield
@@ -67,6 +67,8 @@ def reporting() -> Iterator[None]:
         fail(str(error), OUT_OF_REACH)
     except UnavailableError as error:
         fail(f"{error} ({error.sqlstate})" if error.sqlstate else str(error), OUT_OF_REACH)
+    except NotFoundError:
+        fail(not_found, REFUSED)
     except (DenizenError, DataError, ValidationError) as error:
         fail(_sentence(error), REFUSED)
 
@@ -147,8 +149,6 @@ def _sentence(error: Exception) -> str:
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     if isinstance(error, TakenError):
         return f"already taken by another user: {', '.join(error.fields)}"
-    if isinstance(error, NotFoundError):
-        return "no such user"
     if isinstance(error, LastAdminError):
         return "this is the last active admin; make another one first"
     return str(error)

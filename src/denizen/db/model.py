@@ -70,6 +70,11 @@ class Verbs:
         return await _refused(db.get(cls, id))
 
     @classmethod
+    async def lock(cls, db: Db, id: Any) -> Self | None:
+        """Give the row with that primary key, locked against change until the unit ends."""
+        return await _refused(db.get(cls, id, with_for_update={"key_share": True}))
+
+    @classmethod
     async def get_all(cls, db: Db, *, limit: int = 50, cursor: str | None = None) -> Page[Self]:
         """Give one page of all rows, ordered by primary key (with UUIDv7: by creation).
 
@@ -112,16 +117,8 @@ class Verbs:
             TakenError: a unique value belongs to another row.
             TypeError: a name that is not a column of the model.
         """
-        _check_names(cls, changes)
-        row = await _refused(db.get(cls, id, with_for_update={"key_share": True}))
-        if row is None:
-            return None
-        if version is not None and _version(row) != version:
-            raise StaleVersionError
-        for name, value in changes.items():
-            setattr(row, name, value)  # an equal value writes nothing: the ORM compares
-        await _flush(db, row, is_new=False)
-        return row
+        row = await cls.lock(db, id)
+        return None if row is None else await update_row(db, row, version=version, **changes)
 
     @classmethod
     async def delete(cls, db: Db, id: Any) -> bool:
@@ -175,6 +172,22 @@ async def insert_row(db: Db, row: T) -> T:
     """
     db.add(row)
     await _flush(db, row, is_new=True)
+    return row
+
+
+async def update_row(db: Db, row: T, *, version: int | None = None, **changes: object) -> T:
+    """Change columns of a row that the unit has locked.
+
+    Raises:
+        DataError: as `Verbs.update`.
+        TypeError: a name that is not a column of the model.
+    """
+    _check_names(type(row), changes)
+    if version is not None and _version(row) != version:
+        raise StaleVersionError
+    for name, value in changes.items():
+        setattr(row, name, value)  # an equal value writes nothing: the ORM compares
+    await _flush(db, row, is_new=False)
     return row
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, literal, tuple_
+from sqlalchemy import Column, ColumnElement, Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.db.errors import CursorError
@@ -55,7 +55,7 @@ class Order:
     """A total order: NOT NULL columns of which the last is unique, all in one direction."""
 
     name: str
-    columns: tuple[InstrumentedAttribute[Any], ...]
+    columns: tuple[InstrumentedAttribute[Any] | Column[Any], ...]
     descending: bool = False
 
     def after(self, last: Sequence[Any]) -> ColumnElement[bool]:
@@ -80,11 +80,11 @@ async def fetch_page(
     cursor: str | None = None,
     filters: object = None,
 ) -> Page[Any]:
-    """Give one page of the rows of `statement`, an entity each, in one statement.
+    """Give one page of `statement`, in one statement: entities, or rows of several columns.
 
     Args:
         db: any session.
-        statement: a SELECT of one entity, with its conditions and without an order.
+        statement: a SELECT with its conditions and without an order.
         order: how the list is sorted.
         limit: 1 to 1,000 items.
         cursor: `next_cursor` of the page before.
@@ -100,7 +100,9 @@ async def fetch_page(
     if cursor is not None:
         statement = statement.where(order.after(_read_cursor(cursor, mark, order)))
     statement = statement.order_by(*order.clauses()).limit(limit + 1)
-    rows = (await db.scalars(statement)).all()
+    is_entity = len(statement.selected_columns) != len(statement.column_descriptions)
+    found = await (db.scalars(statement) if is_entity else db.execute(statement))
+    rows = found.all()
     items = rows[:limit]
     following = _write_cursor(items[-1], mark, order) if len(rows) > limit else None
     return Page(items, following)
@@ -135,7 +137,7 @@ def _as_text(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _from_text(text: Any, column: InstrumentedAttribute[Any]) -> Any:
+def _from_text(text: Any, column: InstrumentedAttribute[Any] | Column[Any]) -> Any:
     if not isinstance(text, str) or "\0" in text:
         raise CursorError
     text.encode()  # a lone surrogate is a ValueError

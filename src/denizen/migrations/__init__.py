@@ -18,7 +18,16 @@ from denizen.db.manager import DBSessionManager
 
 # any number of our own; two runs of `migrate` wait for each other on it
 _LOCK: Final = 7_236_174_913
-_TABLES: Final = ("users", "sessions")
+# what the serving role may do; events of the audit it may add and read, never change
+_GRANTS: Final = {
+    "TABLE users": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE sessions": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE api_keys": "SELECT, INSERT, UPDATE",
+    "TABLE audit_events": "SELECT, INSERT",
+    "TABLE alembic_version": "SELECT",
+    "FUNCTION audit_blank(uuid)": "EXECUTE",
+    "FUNCTION audit_purge(timestamptz)": "EXECUTE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +110,8 @@ def _grant(connection: Connection, role: str | None) -> None:
     quoted = preparer.quote(quoted_name(role, quote=True))
     schema = preparer.quote(inspect(connection).default_schema_name or "public")
     connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}"))
-    connection.execute(text(f"GRANT SELECT ON alembic_version TO {quoted}"))
-    for table in _TABLES:
-        connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {quoted}"))
+    for thing, rights in _GRANTS.items():
+        connection.execute(text(f"GRANT {rights} ON {thing} TO {quoted}"))
 
 
 def _is_known(scripts: ScriptDirectory, revision: str) -> bool:

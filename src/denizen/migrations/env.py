@@ -3,10 +3,10 @@
 from alembic import context
 
 from denizen.db.model import Model, table_of
-from denizen.sessions.model import sessions_table
+from denizen.parts import Tables
 from denizen.users.model import UserModel
 
-sessions_table(table_of(UserModel))
+Tables.of(table_of(UserModel))
 
 context.configure(
     connection=context.config.attributes["connection"],

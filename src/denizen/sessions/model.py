@@ -4,19 +4,15 @@ A session is a signed-in device. Its rows are read outside the ORM, at every req
 plain table: `user_id` leads its primary key, and no row is reached without it.
 """
 
-import base64
-import binascii
-import hashlib
-import secrets
 import uuid
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Column, DateTime, ForeignKey, Index, LargeBinary, Table, Uuid, func
 
+from denizen.secret import decode, digest_of, encode, new_secret
+
 PREFIX: Final = "dz_"
-_SECRET_BYTES: Final = 32
-_ENCODED_LENGTH: Final = 64  # 16 bytes of id and 32 of secret in base64url, no padding needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +28,24 @@ class Token:
 
     @classmethod
     def new(cls, user_id: uuid.UUID) -> "Token":
-        """Make a token for that user from the operating system's random source."""
-        return cls(user_id, secrets.token_bytes(_SECRET_BYTES))
+        """Make a token for that user."""
+        return cls(user_id, new_secret())
 
     @classmethod
     def parse(cls, text: str) -> "Token | None":
         """Read a token as callers send it; None for anything else."""
-        encoded = text.removeprefix(PREFIX)
-        if len(encoded) != _ENCODED_LENGTH or len(text) != len(PREFIX) + _ENCODED_LENGTH:
-            return None
-        if "+" in encoded or "/" in encoded:  # b64decode takes the other alphabet as well
-            return None
-        try:
-            raw = base64.b64decode(encoded.encode("ascii"), b"-_", validate=True)
-        except (binascii.Error, UnicodeEncodeError):
-            return None
-        return cls(uuid.UUID(bytes=raw[:16]), raw[16:])
+        found = decode(PREFIX, text)
+        return None if found is None else cls(*found)
 
     @property
     def text(self) -> str:
-        """The token as the caller keeps it: `dz_` and base64url(id, secret)."""
-        return PREFIX + base64.urlsafe_b64encode(self.user_id.bytes + self.secret).decode()
+        """The token as the caller keeps it."""
+        return encode(PREFIX, self.user_id, self.secret)
 
     @property
     def digest(self) -> bytes:
-        """What is stored: SHA-256 of the secret, enough for 256 random bits (ASVS 6.5.2)."""
-        return hashlib.sha256(self.secret).digest()
+        """What is stored."""
+        return digest_of(self.secret)
 
 
 def sessions_table(users: Table) -> Table:

@@ -3,21 +3,22 @@
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from denizen.db.direct import Row
-from denizen.http.gate import Credentials, bearer_token
+from denizen.errors import NotSignedInError
+from denizen.http.gate import Credentials, Gate, actor_of, bearer_token
 from denizen.http.problems import documented
 from denizen.http.route import Route
 from denizen.sessions.scenarios import SessionScenarios
-from denizen.sessions.schemas import SignedInView, SignIn
+from denizen.sessions.schemas import Introspect, IntrospectionView, SignedInView, SignIn
 from denizen.users.schemas import UserView
 
 
 class SessionRoutes:
     """The routes over one `SessionScenarios`."""
 
-    def __init__(self, sessions: SessionScenarios[Any]) -> None:
+    def __init__(self, sessions: SessionScenarios[Any], gate: Gate) -> None:
         self._sessions = sessions
         self.router = router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
         router.add_api_route(
@@ -36,6 +37,15 @@ class SessionRoutes:
             responses=documented(401),
         )
         router.add_api_route(
+            "/introspections",
+            self.introspect,
+            methods=["POST"],
+            response_model=IntrospectionView,
+            response_model_exclude_none=True,
+            dependencies=[Depends(gate.allow(scope="sessions:read"))],
+            responses=documented(400, 401, 403, 408, 413, 415, 422),
+        )
+        router.add_api_route(
             "/me/sessions/current",
             self.sign_out,
             methods=["DELETE"],
@@ -43,9 +53,10 @@ class SessionRoutes:
             responses=documented(401),
         )
 
-    async def sign_in(self, payload: SignIn) -> SignedInView:
+    async def sign_in(self, request: Request, payload: SignIn) -> SignedInView:
         """Sign in; every refusal is the same 401."""
-        started = await self._sessions.sign_in(payload.email, payload.password.get_secret_value())
+        password = payload.password.get_secret_value()
+        started = await self._sessions.sign_in(payload.email, password, actor=actor_of(request))
         return SignedInView(
             token=started.token.text,
             expires_at=started.expires_at,
@@ -65,9 +76,21 @@ class SessionRoutes:
         """
         return _as_json(await self._sessions.require_row(token))
 
-    async def sign_out(self, credentials: Credentials) -> None:
+    async def sign_out(self, request: Request, credentials: Credentials) -> None:
         """End this session; its token is dead at the next request."""
-        await self._sessions.sign_out(bearer_token(credentials))
+        await self._sessions.sign_out(bearer_token(credentials), actor=actor_of(request))
+
+    async def introspect(self, payload: Introspect) -> IntrospectionView:
+        """Tell whether a token is live, and whose it is; what is no token is simply not active."""
+        try:
+            row = await self._sessions.require_row(payload.token)
+        except NotSignedInError:
+            return IntrospectionView(active=False)
+        return IntrospectionView(
+            active=True,
+            user=UserView.model_validate_json(_as_json(row)),
+            expires_at=row["session_expires_at"],
+        )
 
 
 def _as_json(row: Row) -> bytes:

@@ -1,19 +1,20 @@
 """Use cases of sessions: sign in, find out who is signed in, sign out."""
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-from sqlalchemy import Table, inspect
+from sqlalchemy import inspect
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.base import instance_state
 
-from denizen.clock import Clock
+from denizen.audit.model import NOBODY, OPERATOR, Actor
+from denizen.audit.queries import record
 from denizen.db.direct import CompiledStatement, Row
-from denizen.db.manager import DBSessionManager
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, SignInFailedError
-from denizen.passwords.hasher import PasswordHasher
+from denizen.parts import Parts
 from denizen.passwords.rules import normalise
 from denizen.sessions import queries
 from denizen.sessions.model import Token
@@ -36,22 +37,13 @@ class Started(Generic[U]):
 class SessionScenarios(Generic[U]):
     """Sign-ins over one users table and its sessions table."""
 
-    def __init__(
-        self,
-        db: DBSessionManager,
-        hasher: PasswordHasher,
-        user_model: type[U],
-        sessions: Table,
-        clock: Clock,
-    ) -> None:
-        self._db = db
-        self._hasher = hasher
-        self._user_model = user_model
-        self._sessions = sessions
-        self._clock = clock
+    def __init__(self, parts: Parts[U]) -> None:
+        self._parts = parts
+        self._db = parts.db
+        self._sessions = parts.tables.sessions
         self._who_am_i: CompiledStatement | None = None
 
-    async def sign_in(self, email: str, password: str) -> Started[U]:
+    async def sign_in(self, email: str, password: str, *, actor: Actor = OPERATOR) -> Started[U]:
         """Check a password and start a session.
 
         Whatever is wrong, exactly one hash is computed and one error raised: the answer tells
@@ -63,16 +55,17 @@ class SessionScenarios(Generic[U]):
             OverloadedError: too many are being hashed.
         """
         user = await self._db.run(
-            lambda db: self._user_model.get_by_email(db, email), read_only=True
+            lambda db: self._parts.user_model.get_by_email(db, email), read_only=True
         )
         stored = None if user is None else user.hashed_password
-        is_right = await self._hasher.verify(stored, normalise(password))
+        is_right = await self._parts.hasher.verify(stored, normalise(password))
         if not is_right or user is None or stored is None or not user.can_sign_in:
+            await self._note_failure(NOBODY if user is None else user.id, actor)
             raise SignInFailedError
         renewed = None
-        if self._hasher.needs_rehash(stored):
-            renewed = await self._hasher.hash(normalise(password))
-        return await self._start(user, renewed)
+        if self._parts.hasher.needs_rehash(stored):
+            renewed = await self._parts.hasher.hash(normalise(password))
+        return await self._start(user, renewed, actor)
 
     async def require_row(self, token_text: str) -> Row:
         """Give the row of "who am I": the user's columns and `session_expires_at`.
@@ -89,7 +82,7 @@ class SessionScenarios(Generic[U]):
             self._statement(),
             user_id=token.user_id,
             token_digest=token.digest,
-            skew=self._clock.skew,
+            skew=self._parts.clock.skew,
         )
         if row is None:
             raise NotSignedInError
@@ -103,9 +96,11 @@ class SessionScenarios(Generic[U]):
         Raises:
             NotSignedInError: as `require_row`.
         """
-        return detached(self._user_model, await self.require_row(token_text))
+        return detached(self._parts.user_model, await self.require_row(token_text))
 
-    async def sign_out(self, token_text: str, *, db: Db | None = None) -> None:
+    async def sign_out(
+        self, token_text: str, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
         """End the session of this token; it is dead at the next request, on every worker.
 
         Raises:
@@ -114,14 +109,24 @@ class SessionScenarios(Generic[U]):
         token = Token.parse(token_text)
         if token is None:
             raise NotSignedInError
-        if not await self._db.run(
-            lambda unit: queries.end_session(unit, self._sessions, token), join=db
-        ):
-            raise NotSignedInError
 
-    async def _start(self, user: U, renewed: str | None) -> Started[U]:
+        async def unit(db: Db) -> None:
+            if not await queries.end_session(db, self._sessions, token):
+                raise NotSignedInError
+            ended_by = replace(actor, kind="user", id=token.user_id)
+            audit = self._parts.tables.audit
+            await record(db, audit, "session.ended", ended_by, token.user_id)
+
+        await self._db.run(unit, join=db)
+
+    async def _note_failure(self, user_id: uuid.UUID, actor: Actor) -> None:
+        """Record a failed sign-in: the same statements whether or not the address is known."""
+        audit = self._parts.tables.audit
+        await self._db.run(lambda db: record(db, audit, "session.refused", actor, user_id))
+
+    async def _start(self, user: U, renewed: str | None, actor: Actor) -> Started[U]:
         token = Token.new(user.id)
-        skew = self._clock.skew
+        skew = self._parts.clock.skew
 
         async def unit(db: Db) -> datetime:
             await queries.purge_expired(db, self._sessions, user.id, skew)
@@ -132,6 +137,8 @@ class SessionScenarios(Generic[U]):
                 raise SignInFailedError
             if renewed is not None:
                 await queries.renew_hash(db, user, renewed)
+            started_by = replace(actor, kind="user", id=user.id)
+            await record(db, self._parts.tables.audit, "session.started", started_by, user.id)
             return expires_at
 
         return Started(token, await self._db.run(unit), user)
@@ -139,7 +146,7 @@ class SessionScenarios(Generic[U]):
     def _statement(self) -> CompiledStatement:
         if self._who_am_i is None:
             dialect = self._db.engine.dialect
-            self._who_am_i = queries.who_am_i(self._user_model, self._sessions, dialect)
+            self._who_am_i = queries.who_am_i(self._parts.user_model, self._sessions, dialect)
         return self._who_am_i
 
 

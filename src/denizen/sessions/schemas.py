@@ -16,6 +16,24 @@ class SignIn(Payload):
     password: SecretStr
 
 
+class Introspect(Payload):
+    """A token that somebody showed to another service."""
+
+    token: str = Field(max_length=1024)
+
+
+class IntrospectionView(BaseModel):
+    """Whether a token is live; whose, and until when, where it is."""
+
+    active: bool
+    user: UserView | None = None
+    expires_at: datetime | None = None
+
+    @field_serializer("expires_at", when_used="json")
+    def _as_utc(self, value: datetime | None) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
 class SignedInView(BaseModel):
     """A fresh session: the token, shown this once, and the instant after which it is dead."""
 

@@ -6,36 +6,21 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from denizen.db.errors import StaleVersionError
 from denizen.errors import InvalidError, Issue
-from denizen.http.gate import Gate
+from denizen.http.gate import Gate, actor_of
 from denizen.http.problems import documented
 from denizen.http.route import Route
+from denizen.http.values import canonical_uuid, digits
 from denizen.users.queries import UserFilter
 from denizen.users.scenarios import UserScenarios
 from denizen.users.schemas import CreateUser, UpdateUser, UserOrder, UserPage, UserView
 from denizen.users.values import Role
 
-
-def _canonical(value: Any) -> Any:
-    """Refuse the other spellings of a UUID: ids are compared as strings by callers."""
-    if isinstance(value, str) and len(value) != _UUID_LENGTH:
-        raise PydanticCustomError("uuid_parsing", "This is not an id.")
-    return value
-
-
-def _digits(value: Any) -> Any:
-    if isinstance(value, str) and not (value.isascii() and value.isdecimal()):
-        raise PydanticCustomError("int_parsing", "This is not a number.")
-    return value
-
-
-_UUID_LENGTH = 36
 _ETAG = re.compile(r'(?P<weak>W/)?"(?P<version>[0-9]{1,9})"')
 UserId = Annotated[
-    uuid.UUID, BeforeValidator(_canonical), Path(alias="id", description="the user's id")
+    uuid.UUID, BeforeValidator(canonical_uuid), Path(alias="id", description="the user's id")
 ]
 Erase = Annotated[Literal["now"], Query(description="`now`: at once")]
 _TEXT = r"^[^\x00-\x1f\x7f]*$"  # PostgreSQL's text holds no NUL
@@ -46,7 +31,7 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    limit: Annotated[int, BeforeValidator(_digits)] = Field(50, ge=1, le=200)
+    limit: Annotated[int, BeforeValidator(digits)] = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=4096, description="`next_cursor` of the last page")
     q: str | None = Field(None, min_length=3, max_length=100, pattern=_TEXT)
     is_active: bool | None = None
@@ -66,8 +51,8 @@ class UserRoutes:
 
     def __init__(self, users: UserScenarios[Any], gate: Gate) -> None:
         self._users = users
-        readers = [Depends(gate.allow("admin", "support"))]
-        writers = [Depends(gate.allow("admin"))]
+        readers = [Depends(gate.allow("admin", "support", scope="users:read"))]
+        writers = [Depends(gate.allow("admin", scope="users:write"))]
         self.router = router = APIRouter(prefix="/v1/users", tags=["users"], route_class=Route)
         router.add_api_route(
             "",
@@ -115,7 +100,7 @@ class UserRoutes:
         self, request: Request, response: Response, payload: CreateUser
     ) -> UserView:
         """Create a user; without a password nobody can sign in yet."""
-        user = await self._users.create_user(payload)
+        user = await self._users.create_user(payload, actor=actor_of(request))
         response.headers["Location"] = f"{request.url.path}/{user.id}"
         return _shown(user, response)
 
@@ -134,19 +119,25 @@ class UserRoutes:
         self,
         user_id: UserId,
         payload: UpdateUser,
+        request: Request,
         response: Response,
         if_match: Annotated[str | None, Header()] = None,
     ) -> UserView:
         """Change a user; with `If-Match` only the version that was read."""
         version = _version(if_match)
-        return _shown(await self._users.update_user(user_id, payload, version=version), response)
+        actor = actor_of(request)
+        user = await self._users.update_user(user_id, payload, version=version, actor=actor)
+        return _shown(user, response)
 
     async def delete_user(
-        self, user_id: UserId, erase: Annotated[str, Query(pattern="^now$")] = "now"
+        self,
+        request: Request,
+        user_id: UserId,
+        erase: Annotated[str, Query(pattern="^now$")] = "now",
     ) -> None:
         """Erase a user with everything of theirs."""
         del erase  # the one way there is
-        await self._users.delete_user(user_id)
+        await self._users.delete_user(user_id, actor=actor_of(request))
 
 
 def _shown(user: Any, response: Response) -> UserView:

@@ -6,18 +6,16 @@ in which the verbs do their part and the database decides.
 
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Table
-
-from denizen.clock import Clock
+from denizen.audit.model import OPERATOR, Actor
+from denizen.audit.queries import blank, record
 from denizen.db.errors import TakenError
-from denizen.db.manager import DBSessionManager
-from denizen.db.model import insert_row
+from denizen.db.model import insert_row, update_row
 from denizen.db.paging import Page
 from denizen.db.unit import Db
-from denizen.errors import NotFoundError
-from denizen.passwords.hasher import PasswordHasher
+from denizen.errors import NotAllowedError, NotFoundError
+from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
 from denizen.users import queries
@@ -26,37 +24,32 @@ from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
 
 T = TypeVar("T")
+Facts = dict[str, Any]
+_AUDITED: Final = ("email", "username", "role", "is_active", "email_verified", "locale")
 U = TypeVar("U", bound=UserMixin)
 
 
 class UserScenarios(Generic[U]):
     """Users of one table: created, found, changed and removed."""
 
-    def __init__(
-        self,
-        db: DBSessionManager,
-        hasher: PasswordHasher,
-        user_model: type[U],
-        sessions: Table,
-        *,
-        clock: Clock,
-        password_min: int,
-    ) -> None:
-        self._db = db
-        self._hasher = hasher
-        self._user_model = user_model
-        self._sessions = sessions
-        self._clock = clock
-        self._password_min = password_min
+    def __init__(self, parts: Parts[U]) -> None:
+        self._parts = parts
+        self._db = parts.db
+        self._user_model = parts.user_model
 
-    async def create_user(self, payload: CreateUser, *, db: Db | None = None) -> U:
+    async def create_user(
+        self, payload: CreateUser, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> U:
         """Create a user.
 
         Raises:
+            NotAllowedError: a key names a role.
             TakenError: the e-mail, the username or both belong to somebody.
             InvalidError: the password breaks a rule.
             OverloadedError: too many passwords are being hashed.
         """
+        if actor.kind == "key" and "role" in payload.model_fields_set:
+            raise NotAllowedError
         hashed_password = await self._hash_new_password(payload, db)
 
         async def unit(db: Db) -> U:
@@ -67,9 +60,11 @@ class UserScenarios(Generic[U]):
                 role=payload.role,
                 locale=payload.locale,
                 is_active=payload.is_active,
-                email_verified_at=self._clock.now() if payload.email_verified else None,
+                email_verified_at=self._parts.clock.now() if payload.email_verified else None,
             )
-            return await insert_row(db, user)
+            await insert_row(db, user)
+            await self._record(db, "user.created", actor, user, {})
+            return user
 
         return await self._db.run(unit, join=db)
 
@@ -118,6 +113,7 @@ class UserScenarios(Generic[U]):
         payload: UpdateUser,
         *,
         version: int | None = None,
+        actor: Actor = OPERATOR,
         db: Db | None = None,
     ) -> U:
         """Change a user; disabling ends every session of theirs in the same unit.
@@ -126,39 +122,51 @@ class UserScenarios(Generic[U]):
             user_id: whom.
             payload: the fields to change.
             version: what the caller read; None takes whatever there is.
+            actor: who changes.
             db: the caller's session, to join its transaction.
 
         Raises:
+            NotAllowedError: a key names a role, or the user is no ordinary one.
             NotFoundError: nobody has that id.
             StaleVersionError: the user was changed in between.
             TakenError: the new e-mail, username or both belong to somebody else.
             LastAdminError: nobody else is an active admin.
         """
         given = payload.given()
+        if actor.kind == "key" and "role" in given:
+            raise NotAllowedError
         changes = self._columns(given)
 
         async def unit(db: Db) -> U:
             if given.get("role", "admin") != "admin" or not given.get("is_active", True):
-                await queries.keep_an_admin(db, self._user_model, user_id)
-            user = await self._user_model.update(db, user_id, version=version, **changes)
+                await self._keep_an_admin(db, user_id, actor)
+            user = await self._lock(db, user_id, actor)
+            before = _facts(user)
+            await update_row(db, user, version=version, **changes)
             if given.get("is_active") is False:
-                await end_all_sessions(db, self._sessions, user_id)
-            return _require(user)
+                await end_all_sessions(db, self._parts.tables.sessions, user_id)
+            await self._record(db, "user.updated", actor, user, before)
+            return user
 
         return await self._db.run(unit, join=db)
 
-    async def delete_user(self, user_id: uuid.UUID, *, db: Db | None = None) -> None:
-        """Erase a user with everything of theirs.
+    async def delete_user(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Erase a user with everything of theirs; in the audit the person is blanked.
 
         Raises:
+            NotAllowedError: a key may delete ordinary users alone.
             NotFoundError: nobody has that id.
             LastAdminError: nobody else is an active admin.
         """
 
         async def unit(db: Db) -> None:
-            await queries.keep_an_admin(db, self._user_model, user_id)
-            if not await self._user_model.delete(db, user_id):
-                raise NotFoundError
+            await self._keep_an_admin(db, user_id, actor)
+            await self._lock(db, user_id, actor)
+            await self._user_model.delete(db, user_id)
+            await blank(db, self._parts.tables.audit, user_id)
+            await record(db, self._parts.tables.audit, "user.erased", actor, user_id)
 
         await self._db.run(unit, join=db)
 
@@ -168,7 +176,7 @@ class UserScenarios(Generic[U]):
             return None
         password = check_password(
             payload.password.get_secret_value(),
-            minimum=self._password_min,
+            minimum=self._parts.password_min,
             own_words=(payload.email, payload.username),
         )
         taken = await self._read(
@@ -179,19 +187,53 @@ class UserScenarios(Generic[U]):
         )
         if taken:
             raise TakenError(taken)
-        return await self._hasher.hash(password)
+        return await self._parts.hasher.hash(password)
+
+    async def _keep_an_admin(self, db: Db, user_id: uuid.UUID, actor: Actor) -> None:
+        """See that an active admin stays; a key can't reach one in the first place."""
+        if actor.kind != "key":
+            await queries.keep_an_admin(db, self._user_model, user_id)
+
+    async def _lock(self, db: Db, user_id: uuid.UUID, actor: Actor) -> U:
+        """Give the user, locked, after seeing that the actor may touch them."""
+        user = _require(await self._user_model.lock(db, user_id))
+        if actor.kind == "key" and user.role != "user":
+            raise NotAllowedError
+        return user
+
+    async def _record(self, db: Db, action: str, actor: Actor, user: U, before: Facts) -> None:
+        """Record what changed, and nothing when nothing did."""
+        after = _facts(user)
+        changed = [name for name in after if before.get(name) != after[name]]
+        if changed:
+            await record(
+                db,
+                self._parts.tables.audit,
+                action,
+                actor,
+                user.id,
+                before={name: before[name] for name in changed if name in before},
+                after={name: after[name] for name in changed},
+            )
 
     def _columns(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give the columns to write; `email_verified` comes last, for a new address resets it."""
         columns = {name: value for name, value in given.items() if name != "email_verified"}
         if "email_verified" in given:
-            columns["email_verified_at"] = self._clock.now() if given["email_verified"] else None
+            columns["email_verified_at"] = (
+                self._parts.clock.now() if given["email_verified"] else None
+            )
         return columns
 
     async def _read(self, read: Callable[[Db], Awaitable[T]], db: Db | None) -> T:
         if db is not None:
             return await read(db)
         return await self._db.run(read, read_only=True)
+
+
+def _facts(user: UserMixin) -> Facts:
+    """Give what the audit says of a user: the answer's fields, no secret among them."""
+    return {name: getattr(user, name) for name in _AUDITED}
 
 
 def _require(user: U | None) -> U:

@@ -207,9 +207,9 @@ async def test_statements_of_each_route_are_counted(
         ("GET", "/v1/me", None, 1),
         ("GET", path, None, 2),
         ("GET", "/v1/users", None, 2),
-        ("POST", "/v1/users", new, 4),  # BEGIN, INSERT, COMMIT
-        ("PATCH", path, {"locale": "ru"}, 5),  # BEGIN, SELECT FOR NO KEY UPDATE, UPDATE, COMMIT
-        ("DELETE", path, None, 5),  # BEGIN, the admins, DELETE, COMMIT
+        ("POST", "/v1/users", new, 5),  # BEGIN, INSERT, audit, COMMIT
+        ("PATCH", path, {"locale": "ru"}, 6),  # BEGIN, lock, UPDATE, audit, COMMIT
+        ("DELETE", path, None, 8),  # BEGIN, the admins, lock, DELETE, blank, audit, COMMIT
     ]
 
     for method, where, body, budget in budgets:

@@ -1,0 +1,54 @@
+"""The audit table beside a users table, and who acts.
+
+Rows are added in the transaction of the act and never changed: the role that serves may only add
+and read. When a person is erased, what the rows say about them is blanked and the events stay, by a
+function that belongs to the owner of the schema.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sqlalchemy import Column, DateTime, Index, String, Table, Uuid, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+ActorKind = Literal["user", "key", "operator", "anonymous"]
+ADDRESS_MAX: Final = 45  # an IPv6 address in its longest spelling
+AGENT_MAX: Final = 256
+NOBODY: Final = uuid.UUID(int=0)  # whom an event is about when nobody is known
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, and from where; an `operator` is at the command line or in a program of yours."""
+
+    kind: ActorKind
+    id: uuid.UUID | None = None
+    address: str | None = None
+    user_agent: str | None = None
+
+
+OPERATOR: Final = Actor("operator")
+
+
+def audit_table(users: Table) -> Table:
+    """Give the audit table that belongs to a users table, in the same metadata."""
+    name = "audit_events" if users.name == "users" else f"{users.name}_audit_events"
+    if (known := users.metadata.tables.get(name)) is not None:
+        return known
+    return Table(
+        name,
+        users.metadata,
+        # whom it is about: no foreign key, for the event outlives the user
+        Column("user_id", Uuid, primary_key=True),
+        Column("id", Uuid, primary_key=True),
+        Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("action", String(64), nullable=False),
+        Column("actor_kind", String(16), nullable=False),
+        Column("actor_id", Uuid),
+        Column("address", String(ADDRESS_MAX)),
+        Column("user_agent", String(AGENT_MAX)),
+        Column("before", JSONB, nullable=False),
+        Column("after", JSONB, nullable=False),
+        Index(f"ix_{name}_id", "id"),
+    )

@@ -1,0 +1,93 @@
+"""Statements about audit events; they take `db`. Other slices record through here."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Table, delete, insert, select, text, update
+from uuid_utils.compat import uuid7
+
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.db.paging import Order, Page, fetch_page
+from denizen.db.unit import Db
+
+
+async def record(
+    db: Db,
+    audit: Table,
+    action: str,
+    actor: Actor,
+    user_id: uuid.UUID,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an event in the caller's transaction.
+
+    Args:
+        db: the session of the act.
+        audit: the table.
+        action: `<thing>.<past participle>`.
+        actor: who acted.
+        user_id: whom it is about.
+        before: the changed fields as they were, without secrets.
+        after: the changed fields as they are, likewise.
+    """
+    values = {
+        "user_id": user_id,
+        "id": uuid7(),
+        "action": action,
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "address": (actor.address or "")[:ADDRESS_MAX] or None,
+        "user_agent": (actor.user_agent or "")[:AGENT_MAX] or None,
+        "before": dict(before or {}),
+        "after": dict(after or {}),
+    }
+    await db.execute(insert(audit).values(values))
+
+
+async def page_events(
+    db: Db,
+    audit: Table,
+    *,
+    user_id: uuid.UUID | None,
+    action: str | None,
+    limit: int,
+    cursor: str | None,
+) -> Page[Row[Any]]:
+    """Give one page of events, the newest first, in one statement.
+
+    Raises:
+        CursorError: the cursor is not one of this list.
+    """
+    statement = select(audit)
+    if user_id is not None:
+        statement = statement.where(audit.c.user_id == user_id)
+    if action is not None:
+        statement = statement.where(audit.c.action == action)
+    order = Order("id", (audit.c.id,), descending=True)
+    filters = (user_id, action)
+    return await fetch_page(db, statement, order, limit=limit, cursor=cursor, filters=filters)
+
+
+async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:
+    """Blank what the events of a person say about them; the events stay.
+
+    In the service the serving role may not change events: the owner's function does. In a host's
+    database, whose tables the host makes, the statement is sent as it is.
+    """
+    if audit.name == "audit_events":
+        await db.execute(text("SELECT audit_blank(:user_id)"), {"user_id": user_id})
+        return
+    values: dict[str, Any] = {"address": None, "user_agent": None, "before": {}, "after": {}}
+    await db.execute(update(audit).where(audit.c.user_id == user_id).values(values))
+
+
+async def purge(db: Db, audit: Table, older_than: datetime) -> None:
+    """Remove events from before that instant."""
+    if audit.name == "audit_events":
+        await db.execute(text("SELECT audit_purge(:at)"), {"at": older_than})
+        return
+    await db.execute(delete(audit).where(audit.c.at < older_than))

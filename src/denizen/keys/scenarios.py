@@ -1,0 +1,155 @@
+"""Use cases of API keys: make, list, revoke, and find out what a key may do."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row
+from uuid_utils.compat import uuid7
+
+from denizen.audit.model import NOBODY, OPERATOR, Actor
+from denizen.audit.queries import record
+from denizen.db.direct import CompiledStatement
+from denizen.db.unit import Db
+from denizen.errors import InvalidError, Issue, NotFoundError, NotSignedInError
+from denizen.keys import queries
+from denizen.keys.model import KEY_PREFIX, NAME_MAX, SCOPES
+from denizen.parts import Parts
+from denizen.secret import decode, digest_of, encode, new_secret
+from denizen.users.model import UserMixin
+
+U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is listed: never its secret, of which `shown` is the beginning."""
+
+    id: uuid.UUID
+    name: str
+    shown: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """What a request with a key may do."""
+
+    id: uuid.UUID
+    scopes: frozenset[str]
+
+
+class KeyScenarios(Generic[U]):
+    """API keys of one installation."""
+
+    def __init__(self, parts: Parts[U]) -> None:
+        self._parts = parts
+        self._live_key: CompiledStatement | None = None
+
+    async def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        life: timedelta | None = None,
+        actor: Actor = OPERATOR,
+    ) -> tuple[str, Key]:
+        """Make a key and give its text, this once, with what is listed of it.
+
+        Raises:
+            InvalidError: no name, no scope, or a scope that does not exist.
+        """
+        _check(name, scopes)
+        key_id, secret = uuid7(), new_secret()
+        values = {
+            "id": key_id,
+            "name": name,
+            "secret_digest": digest_of(secret),
+            "scopes": sorted(set(scopes)),
+            "created_by": actor.id,
+        }
+
+        async def unit(db: Db) -> Row[Any]:
+            row = await queries.add_key(db, self._parts.tables.keys, values, life)
+            after = {"key_id": str(key_id), "name": name, "scopes": values["scopes"]}
+            await record(db, self._parts.tables.audit, "key.created", actor, NOBODY, after=after)
+            return row
+
+        row = await self._parts.db.run(unit)
+        return encode(KEY_PREFIX, key_id, secret), _listed(row)
+
+    async def list_keys(self) -> list[Key]:
+        """Give all keys, revoked ones included, the newest first."""
+        keys = self._parts.tables.keys
+        rows = await self._parts.db.run(lambda db: queries.list_keys(db, keys), read_only=True)
+        return [_listed(row) for row in rows]
+
+    async def revoke_key(self, key_id: uuid.UUID, *, actor: Actor = OPERATOR) -> None:
+        """Revoke a key; it is dead at the next request.
+
+        Raises:
+            NotFoundError: there is no such live key.
+        """
+
+        async def unit(db: Db) -> None:
+            if not await queries.revoke_key(db, self._parts.tables.keys, key_id):
+                raise NotFoundError
+            after = {"key_id": str(key_id)}
+            await record(db, self._parts.tables.audit, "key.revoked", actor, NOBODY, after=after)
+
+        await self._parts.db.run(unit)
+
+    async def require_key(self, text: str) -> LiveKey:
+        """Give the live key behind a text; that it is used is noted once a minute.
+
+        Raises:
+            NotSignedInError: unknown, revoked or expired.
+        """
+        found = decode(KEY_PREFIX, text)
+        if found is None:
+            raise NotSignedInError
+        if self._live_key is None:
+            dialect = self._parts.db.engine.dialect
+            self._live_key = queries.live_key(self._parts.tables.keys, dialect)
+        row = await self._parts.db.fetch_row(
+            self._live_key,
+            key_id=found[0],
+            digest=digest_of(found[1]),
+            skew=self._parts.clock.skew,
+        )
+        if row is None:
+            raise NotSignedInError
+        if not row["is_touched"]:
+            keys = self._parts.tables.keys
+            await self._parts.db.run(lambda db: queries.touch(db, keys, found[0]))
+        return LiveKey(row["id"], frozenset(row["scopes"]))
+
+
+def _check(name: str, scopes: Sequence[str]) -> None:
+    issues = []
+    if not 0 < len(name) <= NAME_MAX or not name.isprintable():
+        issues.append(Issue("name", "name_invalid", f"A name has 1 to {NAME_MAX} characters."))
+    if not scopes or set(scopes) - set(SCOPES):
+        message = f"Scopes are {', '.join(SCOPES)}."
+        issues.append(Issue("scope", "scope_invalid", message))
+    if issues:
+        raise InvalidError(*issues)
+
+
+def _listed(row: Row[Any]) -> Key:
+    return Key(
+        id=row.id,
+        name=row.name,
+        shown=encode(KEY_PREFIX, row.id, b"")[:12] + "…",
+        scopes=tuple(row.scopes),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        last_used_at=row.last_used_at,
+    )

@@ -1,0 +1,62 @@
+"""audit and API keys"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+# They run with the rights of the schema's owner: the role that serves can't change events itself.
+# search_path is fixed, so that nobody's table of the same name is meant.
+BLANK = """
+CREATE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path FROM CURRENT AS $$
+    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
+    WHERE user_id = whom
+$$
+"""
+PURGE = """
+CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path FROM CURRENT AS $$
+    DELETE FROM audit_events WHERE at < least(older_than, now() - interval '1 day')
+$$
+"""
+
+
+def upgrade() -> None:
+    instant = sa.DateTime(timezone=True)
+    op.create_table(
+        "audit_events",
+        sa.Column("user_id", sa.Uuid, nullable=False),
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("at", instant, nullable=False, server_default=sa.func.now()),
+        sa.Column("action", sa.String(64), nullable=False),
+        sa.Column("actor_kind", sa.String(16), nullable=False),
+        sa.Column("actor_id", sa.Uuid),
+        sa.Column("address", sa.String(45)),
+        sa.Column("user_agent", sa.String(256)),
+        sa.Column("before", JSONB, nullable=False),
+        sa.Column("after", JSONB, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "id", name="pk_audit_events"),
+    )
+    op.create_index("ix_audit_events_id", "audit_events", ["id"])
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("secret_digest", sa.LargeBinary(32), nullable=False),
+        sa.Column("scopes", sa.ARRAY(sa.String(32)), nullable=False),
+        sa.Column("created_at", instant, nullable=False, server_default=sa.func.now()),
+        sa.Column("created_by", sa.Uuid),
+        sa.Column("expires_at", instant),
+        sa.Column("revoked_at", instant),
+        sa.Column("last_used_at", instant),
+        sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
+    )
+    op.execute(BLANK)
+    op.execute(PURGE)
+    for function in ("audit_blank(uuid)", "audit_purge(timestamptz)"):
+        op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
