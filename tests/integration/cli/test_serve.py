@@ -1,0 +1,236 @@
+"""`denizen serve` as a whole: real processes, real sockets, real kills."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from denizen.db.testing import Databases
+from processes import Service, command, environment, free_port, serving, wait_until_gone
+
+PASSWORD = "a fine long passphrase 77"
+ADMIN = ("root@example.com", "root", "--role", "admin", "--verified", "--password-stdin")
+
+
+def _signed_in(service: Service, folder: Path, **settings: str) -> str:
+    made = command(folder, "users", "create", *ADMIN, stdin=PASSWORD + "\n", **settings)
+    assert made.returncode == 0, made.stderr
+    body = {"email": ADMIN[0], "password": PASSWORD}
+    answer = service.ask("POST", "/v1/sessions", body)
+    assert answer.status == 201, answer.body
+    token: str = answer.json()["token"]
+    return token
+
+
+def test_service_serves_and_data_survives_a_restart(tmp_path: Path) -> None:
+    """From nothing to a user; SIGTERM ends it with 0; after the second start the user is there."""
+    folder = tmp_path / "data"
+    with serving(folder, "--dev") as service:
+        first = service.until("/readyz", 200)
+        token = _signed_in(service, folder)
+        new = {"email": "ann@example.com", "username": "ann"}
+        created = service.ask("POST", "/v1/users", new, token=token)
+        assert created.status == 201
+        pages = {path: service.ask("GET", path).status for path in ("/", "/docs", "/healthz")}
+        assert set(pages.values()) == {200}, pages
+        assert b"denizen" in service.ask("GET", "/").body
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    wait_until_gone(folder)
+
+    began = time.monotonic()
+    with serving(folder, "--dev") as service:
+        service.until("/readyz", 200)
+        second = time.monotonic() - began
+        shown = service.ask("GET", f"/v1/users/{created.json()['id']}", token=token)
+        assert shown.json() == created.json()
+    print(f"first start {first:.1f} s, second {second:.1f} s")
+    assert second < 6  # 3 s on a quiet machine
+
+
+def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -> None:
+    """The main process killed: workers and PostgreSQL go by themselves, within seconds."""
+    folder, port = tmp_path / "data", free_port()
+    with serving(folder, "--dev", port=port) as service:
+        service.until("/readyz", 200)
+        token = _signed_in(service, folder)
+        os.kill(service.process.pid, signal.SIGKILL)
+        service.process.wait()
+    print(f"gone after {wait_until_gone(folder):.1f} s")
+
+    with serving(folder, "--dev", port=port) as service:
+        service.until("/readyz", 200)
+        assert service.ask("GET", "/v1/me", token=token).status == 200
+
+
+def test_killed_postgres_comes_back(tmp_path: Path) -> None:
+    """PostgreSQL killed under the service: 503 for a moment, then all is as before."""
+    folder = tmp_path / "data"
+    with serving(folder, "--dev", "--workers", "1") as service:
+        service.until("/readyz", 200)
+        token = _signed_in(service, folder)
+        postmaster = (folder / "postgres" / "postmaster.pid").read_text().splitlines()[0]
+        os.kill(int(postmaster), signal.SIGKILL)
+        healed = service.until("/readyz", 200)
+        assert service.ask("GET", "/v1/me", token=token).status == 200
+        print(f"healed after {healed:.1f} s")
+
+
+def test_second_service_is_refused(tmp_path: Path) -> None:
+    """The same port, or the same folder: the second ends with 3 and names what is taken."""
+    folder, port = tmp_path / "data", free_port()
+    with serving(folder, "--dev", port=port) as service:
+        service.until("/healthz", 200)
+        same_port = command(tmp_path / "other", "serve", "--dev", "--port", str(port))
+        same_folder = command(folder, "serve", "--dev", "--port", str(free_port()))
+
+    assert (same_port.returncode, same_folder.returncode) == (3, 3)
+    assert str(port) in same_port.stderr
+    assert str(service.process.pid) in same_folder.stderr
+
+
+def test_revocation_holds_on_every_worker(tmp_path: Path) -> None:
+    """Signed out on one worker, the token is dead on all, at the next request."""
+    folder = tmp_path / "data"
+    with serving(folder, "--dev", "--workers", "2") as service:
+        service.until("/readyz", 200)
+        token = _signed_in(service, folder)
+        assert {service.ask("GET", "/v1/me", token=token).status for _ in range(20)} == {200}
+        assert service.ask("DELETE", "/v1/me/sessions/current", token=token).status == 204
+        assert {service.ask("GET", "/v1/me", token=token).status for _ in range(40)} == {401}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])  # noqa: S104
+def test_dev_listens_on_this_machine_alone(tmp_path: Path, host: str) -> None:
+    """`--dev` with another address is wrong usage."""
+    done = command(tmp_path / "data", "serve", "--dev", "--host", host)
+
+    assert done.returncode == 2
+    assert "--dev" in done.stderr
+
+
+def test_own_database_that_is_behind_is_refused(tmp_path: Path, server: Databases) -> None:
+    """Without `--dev`, a schema that is behind is the operator's to mend."""
+    url = server.on("postgres").owner_url
+    done = command(tmp_path / "data", "serve", DENIZEN_DATABASE_URL=url)
+
+    assert done.returncode == 3
+    assert "denizen migrate" in done.stderr
+
+
+class Forwarder:
+    """A TCP port in front of the tests' PostgreSQL, which can be cut and opened."""
+
+    def __init__(self, socket_dir: str, port: int) -> None:
+        self._target = f"{socket_dir}/.s.PGSQL.5432"
+        self._port = port
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+
+    def up(self) -> None:
+        """Listen."""
+        self._listener = listener = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def down(self) -> None:
+        """Stop listening and cut what is open."""
+        if self._listener is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        for one in self._open:
+            with contextlib.suppress(OSError):  # the other side may be gone already
+                one.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._target)
+            except OSError:
+                return
+            self._open += [near, far]
+            for one, two in ((near, far), (far, near)):
+                threading.Thread(target=_pump, args=(one, two), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Databases) -> None:
+    """Away at start: not ready; away later: 503 within 5 s; both heal by themselves."""
+    parts = urllib.parse.urlsplit(databases.app_url)
+    (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
+    port = free_port()
+    url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
+    forwarder = Forwarder(socket_dir, port)
+    with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+        service.until("/healthz", 200)
+        away = service.ask("GET", "/readyz")
+        assert (away.status, away.headers["retry-after"]) == (503, "1")
+
+        forwarder.up()
+        service.until("/readyz", 200)
+        token = _signed_in(service, tmp_path / "data", DENIZEN_DATABASE_URL=url)
+
+        forwarder.down()
+        for method, path, body in (
+            ("GET", "/v1/me", None),
+            ("POST", "/v1/sessions", {"email": ADMIN[0], "password": PASSWORD}),
+            ("POST", "/v1/users", {"email": "x@example.com", "username": "x"}),
+        ):
+            began = time.monotonic()
+            answer = service.ask(method, path, body, token=token)
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert time.monotonic() - began < 5
+            assert answer.json()["code"] == "database_unavailable"
+        assert service.ask("GET", "/healthz").status == 200
+
+        forwarder.up()
+        service.until("/readyz", 200)
+        assert service.ask("GET", "/v1/me", token=token).status == 200
+    forwarder.down()
+
+
+def test_half_sent_head_is_closed(tmp_path: Path) -> None:
+    """A client that never finishes its head is cut off after ten seconds (slowloris)."""
+    with serving(tmp_path / "data", "--dev", "--workers", "1") as service:
+        service.until("/healthz", 200)
+        with socket.create_connection(("127.0.0.1", service.port), 20) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            began = time.monotonic()
+            assert slow.recv(1024) in {b"", b"HTTP/1.1 408 Request Timeout\r\n"}
+            assert time.monotonic() - began < 14
+
+
+def test_uvicorn_serves_the_same_app(tmp_path: Path, databases: Databases) -> None:
+    """`denizen.app:create_app` is a factory for any ASGI server."""
+    port = free_port()
+    words = ["-m", "uvicorn", "denizen.app:create_app", "--factory", "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        env=environment(DENIZEN_DATABASE_URL=databases.app_url),
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        Service(process, port, tmp_path / "none").until("/readyz", 200)
+    finally:
+        process.terminate()
+        process.wait(20)
