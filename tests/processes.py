@@ -76,7 +76,6 @@ class Service:
         body: Any = None,
         *,
         token: str | None = None,
-        wait: float = 15,
     ) -> Answer:
         """Send one request over a connection of its own."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
@@ -145,3 +144,41 @@ def wait_until_gone(folder: Path, *, patience: float = 6) -> float:
         assert time.monotonic() - began < patience, processes_of(folder)
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+_FORWARD = """
+import asyncio, sys
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+async def serve(near_in, near_out):
+    far_in, far_out = await asyncio.open_unix_connection(sys.argv[1])
+    await asyncio.gather(pump(near_in, far_out), pump(far_in, near_out), return_exceptions=True)
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[2]))
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+class Forwarder:
+    """A TCP port in front of a Unix socket: a process, so that killing it cuts every connection."""
+
+    def __init__(self, target: str, port: int) -> None:
+        self._command = [sys.executable, "-c", _FORWARD, target, str(port)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        """Listen."""
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+
+    def down(self) -> None:
+        """Cut everything at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

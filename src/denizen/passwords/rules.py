@@ -5,6 +5,7 @@ composition. Pure functions.
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable
 from typing import Final
@@ -15,37 +16,40 @@ from denizen.errors import InvalidError, Issue
 
 MAX_CODE_POINTS: Final = 256
 MAX_BYTES: Final = 1024
-# the list holds what has ten bytes or more and calls everything shorter bad, unseen
-_LIST_FROM_BYTES: Final = 10
+# The list holds what has ten code points or more, and calls everything shorter bad, unseen: a
+# password of 8 or 9, where the minimum allows it, is held against no list, for there is none.
+_LIST_FROM: Final = 10
 _SHORTEST_OWN_WORD: Final = 4
 _SHORTEST_REST: Final = 4
-_NOT_LETTERS: Final = re.compile(r"[\W\d_]+")
 _PRODUCT: Final = "denizen"
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def check_password(password: str, *, minimum: int = 15, own_words: Iterable[str] = ()) -> str:
     """Give the password in NFC, as it is to be hashed.
 
+    Its own words may be part of a password, but not all of it: it is refused when they, digits,
+    punctuation and blanks taken out, less than four code points are left. A word counts from four
+    code points; a shorter one only where the password is nothing but its repetition.
+
     Args:
-        password: as typed.
+        password: as typed; at most 256 code points and 1,024 octets, as typed and in NFC.
         minimum: shortest length, in code points after NFC.
-        own_words: the person's address and name, which guessers know.
+        own_words: the person's address and name and the service's host, which guessers know.
 
     Raises:
         InvalidError: too short, too long, known to attackers, or made of the person's own words.
     """
     if len(password) > MAX_CODE_POINTS:  # before anything that takes longer for more
-        raise _refused("too_long", f"A password has at most {MAX_CODE_POINTS} characters.")
-    try:
-        found = normalise(password)
-        size = len(found.encode())
-    except UnicodeEncodeError:
-        raise _refused("invalid", "This is not text.") from None
+        raise _too_long()
+    if _SURROGATE.search(password):
+        raise _refused("invalid", "This is not text.")
+    found = normalise(password)
+    if len(found) > MAX_CODE_POINTS or max(len(t.encode()) for t in (password, found)) > MAX_BYTES:
+        raise _too_long()
     if len(found) < minimum:
         raise _refused("too_short", f"A password has at least {minimum} characters.")
-    if len(found) > MAX_CODE_POINTS or size > MAX_BYTES:
-        raise _refused("too_long", f"A password has at most {MAX_CODE_POINTS} characters.")
-    if size >= _LIST_FROM_BYTES and any(is_bad_password(p) for p in (found, found.lower())):
+    if _is_listed(found):
         raise _refused("blocklisted", "This password is on the list that attackers try first.")
     if _is_own(found, own_words):
         raise _refused("context", "A password must not be made of your own name or address.")
@@ -53,30 +57,66 @@ def check_password(password: str, *, minimum: int = 15, own_words: Iterable[str]
 
 
 def normalise(password: str) -> str:
-    """Give the form that is hashed and compared: NFC, nothing else changed.
+    """Give the form that is hashed and compared: NFC, nothing else changed. Never raises.
 
     ASVS 6.2.8 wants a password verified "exactly as received"; NIST wants NFC, so that the same
-    keys pressed on two machines are the same password.
+    keys pressed on two machines are the same password. Normalising takes quadratic time
+    (CVE-2023-46695), so what is too long to be the spelling of any password is left as it is.
     """
-    return unicodedata.normalize("NFC", password)
+    return unicodedata.normalize("NFC", password) if len(password) <= MAX_BYTES else password
+
+
+def _is_listed(password: str) -> bool:
+    forms = {password, unicodedata.normalize("NFC", password.lower())}
+    return any(len(form) >= _LIST_FROM and is_bad_password(form) for form in forms)
 
 
 def _is_own(password: str, own_words: Iterable[str]) -> bool:
-    """Whether little but own words is left: below four letters once these, digits and signs go."""
-    rest = password.casefold()
-    found = False
-    for word in sorted(_words(own_words), key=len, reverse=True):
-        found |= word in rest
-        rest = rest.replace(word, " ")
-    return found and len(_NOT_LETTERS.sub("", rest)) < _SHORTEST_REST
+    words = _words(own_words)
+    folded = _folded(password)
+    bare = _bare(folded)
+    if any(not bare.replace(word, "") for word in words if word in bare):
+        return True
+    rest = folded
+    for word in _longest_first(words):
+        rest = rest.replace(word, " ")  # a blank, so that what is left makes no new words
+    rest = _bare(rest)
+    for word in _longest_first(words):  # once more, for words with signs between their letters
+        rest = rest.replace(word, "")
+    return len(rest) < _SHORTEST_REST and rest != bare
 
 
 def _words(texts: Iterable[str]) -> set[str]:
+    """Give the texts, the two halves of addresses, their parts, and their letters joined."""
     words = {_PRODUCT}
-    for text in texts:
-        folded = unicodedata.normalize("NFC", text.casefold())
-        words |= {folded, *folded.split("@"), *_NOT_LETTERS.split(folded)}
-    return {word for word in words if len(word) >= _SHORTEST_OWN_WORD}
+    for text in map(_folded, texts):
+        for piece in (text, *text.split("@")):
+            spaced = "".join(" " if _is_padding(character) else character for character in piece)
+            words |= {piece, _bare(piece), *spaced.split()}
+    return words - {""}
+
+
+def _longest_first(words: set[str]) -> list[str]:
+    long = (word for word in words if len(word) >= _SHORTEST_OWN_WORD)
+    return sorted(long, key=lambda word: (-len(word), word))
+
+
+def _bare(text: str) -> str:
+    return "".join(character for character in text if not _is_padding(character))
+
+
+def _is_padding(character: str) -> bool:
+    """Whether it is a digit, punctuation or a blank; an emoji is none, nor is a vowel sign."""
+    return character in string.punctuation or unicodedata.category(character)[0] in "NPZC"
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
+
+
+def _too_long() -> InvalidError:
+    message = f"A password has at most {MAX_CODE_POINTS} characters and {MAX_BYTES} bytes."
+    return _refused("too_long", message)
 
 
 def _refused(code: str, message: str) -> InvalidError:

@@ -7,7 +7,7 @@ import functools
 import unicodedata
 from typing import Any, Final, Literal, get_args
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from precis_i18n import get_profile
 
 from denizen.errors import InvalidError, Issue
@@ -20,13 +20,14 @@ LOCALES: Final[tuple[Locale, ...]] = get_args(Locale)
 EMAIL_MAX: Final = 254  # octets, RFC 5321 4.5.3.1 less the angle brackets
 LOCAL_PART_MAX: Final = 64  # octets, RFC 5321 4.5.3.1.1
 USERNAME_MAX: Final = 64  # code points
-# casefold and NFC make at most three code points of one; a domain in IDNA has at most 253
+# The widths of the key columns, in code points. A key is an address itself, so that it has at most
+# EMAIL_MAX octets; a longer key of a name is refused (casefold makes up to three letters of one).
 EMAIL_KEY_MAX: Final = 3 * LOCAL_PART_MAX + 1 + 253
 USERNAME_KEY_MAX: Final = 3 * USERNAME_MAX
 
 
 def parse_email(value: str) -> str:
-    """Give the address as typed, in NFC.
+    """Give the address as typed, in NFC; at most 254 octets, 64 of them before the `@`.
 
     RFC 5321 and 6531, by a library; no quoted local parts and no address literals. A domain has a
     dot: a mailbox at a top-level domain is a typing error (RFC 7085 tells why there are none). It
@@ -36,54 +37,83 @@ def parse_email(value: str) -> str:
     Raises:
         InvalidError: it is no address.
     """
-    _parsed(value)
-    return unicodedata.normalize("NFC", value)
+    email = _short_email(value)
+    for text in (value, email):  # NFC may lengthen and shorten
+        if len(text.rpartition("@")[0].encode()) > LOCAL_PART_MAX:
+            raise _no_email()
+    email_key(email)
+    return email
 
 
 def email_key(value: str) -> str:
     """Give what makes two addresses the same: NFC, casefold, and the domain in IDNA.
 
-    The key only compares: mail goes to the address as stored, so letters that merely look or fold
-    alike never lead it elsewhere.
+    The key of a key is itself. It only compares: mail goes to the address as stored, so letters
+    that fold alike (`ﬁ` and `fi`) never lead it elsewhere, and those that merely look alike (`ı`
+    and `i`) stay different people: NFC, not NFKC (CVE-2019-19844).
 
     Raises:
         InvalidError: it is no address.
     """
-    parsed = _parsed(value)
-    return f"{_folded(parsed.local_part)}@{parsed.ascii_domain.lower()}"
+    key = _email_folded(value)
+    if key != value and _email_folded(key) != key:
+        raise _no_email()
+    return key
 
 
 def parse_username(value: str) -> str:
-    """Give the name as typed, in NFC.
+    """Give the name as typed, in NFC; 1 to 64 code points, both as typed and in NFC.
 
     Raises:
         InvalidError: it is no username (RFC 8265 UsernameCaseMapped, 1-64, no `@`, no spaces).
     """
+    if len(value) > USERNAME_MAX:
+        raise _no_username()
     username_key(value)
-    return unicodedata.normalize("NFC", value)
+    name = unicodedata.normalize("NFC", value)
+    if len(name) > USERNAME_MAX:  # U+0958, for one, becomes two
+        raise _no_username()
+    return name
 
 
 def username_key(value: str) -> str:
     """Give what makes two usernames the same: UsernameCaseMapped (RFC 8265), then casefold.
 
+    The key of a key is itself, which is why the input may have the length of a key.
+
     Raises:
-        InvalidError: it is no username.
+        InvalidError: it is no username, or the key is longer than its column.
     """
-    if not 0 < len(value) <= USERNAME_MAX or "@" in value:
+    key = _username_folded(value)
+    if key != value and _username_folded(key) != key:  # a Hebrew name, with a mark that folds to ι
         raise _no_username()
-    try:
-        mapped: str = _username_profile().enforce(value)
-    except UnicodeEncodeError:
-        raise _no_username() from None
-    return _folded(mapped)
+    return key
 
 
-def _parsed(value: str) -> Any:
+def _email_folded(value: str) -> str:
+    parsed = _parsed(_short_email(value))
+    return f"{_folded(parsed.local_part)}@{parsed.ascii_domain.lower()}"
+
+
+def _short_email(value: str) -> str:
+    """Give the text in NFC, if neither form is too long: measured before it is normalised."""
     if len(value) > EMAIL_MAX or not _is_encodable(value) or len(value.encode()) > EMAIL_MAX:
         raise _no_email()
+    email = unicodedata.normalize("NFC", value)
+    if len(email.encode()) > EMAIL_MAX:
+        raise _no_email()
+    return email
+
+
+def _parsed(email: str) -> ValidatedEmail:
     try:
         parsed = validate_email(
-            value,
+            email,
+            allow_smtputf8=True,  # these five are said, since a host may turn the library's own
+            allow_empty_local=False,
+            allow_quoted_local=False,
+            allow_domain_literal=False,
+            allow_display_name=False,
             check_deliverability=False,
             globally_deliverable=False,
             test_environment=True,  # allows `.test`
@@ -91,10 +121,22 @@ def _parsed(value: str) -> Any:
     except EmailNotValidError:
         raise _no_email() from None
     *above, top_level = parsed.ascii_domain.split(".")
-    is_named = above and not top_level.isdecimal()  # else one label, or an IP address
-    if not is_named or len(parsed.local_part.encode()) > LOCAL_PART_MAX:
+    if not above or top_level.isdecimal():  # one label (RFC 7085), or an IP address
         raise _no_email()
     return parsed
+
+
+def _username_folded(value: str) -> str:
+    if not 0 < len(value) <= USERNAME_KEY_MAX or "@" in value:
+        raise _no_username()
+    try:
+        mapped: str = _username_profile().enforce(value)
+    except UnicodeEncodeError:
+        raise _no_username() from None
+    key = _folded(mapped)
+    if len(key) > USERNAME_KEY_MAX:
+        raise _no_username()
+    return key
 
 
 @functools.cache

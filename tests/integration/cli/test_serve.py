@@ -1,12 +1,10 @@
 """`denizen serve` as a whole: real processes, real sockets, real kills."""
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from denizen.db.testing import Databases
-from processes import Service, command, environment, free_port, serving, wait_until_gone
+from processes import Forwarder, Service, command, environment, free_port, serving, wait_until_gone
 
 PASSWORD = "a fine long passphrase 77"
 ADMIN = ("root@example.com", "root", "--role", "admin", "--verified", "--password-stdin")
@@ -126,59 +124,13 @@ def test_own_database_that_is_behind_is_refused(tmp_path: Path, server: Database
     assert "denizen migrate" in done.stderr
 
 
-class Forwarder:
-    """A TCP port in front of the tests' PostgreSQL, which can be cut and opened."""
-
-    def __init__(self, socket_dir: str, port: int) -> None:
-        self._target = f"{socket_dir}/.s.PGSQL.5432"
-        self._port = port
-        self._open: list[socket.socket] = []
-        self._listener: socket.socket | None = None
-
-    def up(self) -> None:
-        """Listen."""
-        self._listener = listener = socket.create_server(("127.0.0.1", self._port))
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
-
-    def down(self) -> None:
-        """Stop listening and cut what is open."""
-        if self._listener is not None:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-        for one in self._open:
-            with contextlib.suppress(OSError):  # the other side may be gone already
-                one.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                near, _ = listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._target)
-            except OSError:
-                return
-            self._open += [near, far]
-            for one, two in ((near, far), (far, near)):
-                threading.Thread(target=_pump, args=(one, two), daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
-
-
 def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Databases) -> None:
     """Away at start: not ready; away later: 503 within 5 s; both heal by themselves."""
     parts = urllib.parse.urlsplit(databases.app_url)
     (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
     port = free_port()
     url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    forwarder = Forwarder(socket_dir, port)
+    forwarder = Forwarder(f"{socket_dir}/.s.PGSQL.5432", port)
     with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
         service.until("/healthz", 200)
         away = service.ask("GET", "/readyz")
