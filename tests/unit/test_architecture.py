@@ -1,0 +1,75 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import denizen
+
+SOURCE = Path(denizen.__file__).parent
+TREES = {p: ast.parse(p.read_text("utf-8")) for p in SOURCE.rglob("*.py")}
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _nodes(kind: type[ast.AST]) -> Iterator[tuple[Path, ast.AST]]:
+    for path, tree in TREES.items():
+        yield from ((path, node) for node in ast.walk(tree) if isinstance(node, kind))
+
+
+def test_nothing_commits_outside_the_data_layer() -> None:
+    """`.commit()` and `.rollback()` stand in `db/` alone (sketch row 11)."""
+    found = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path, node in _nodes(ast.Call)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"commit", "rollback"}
+        and path.parent != SOURCE / "db"
+    ]
+
+    assert found == []
+
+
+def test_functions_and_modules_stay_readable() -> None:
+    """No function above 60 lines, no module above 500."""
+    long_functions = [
+        f"{path.name}:{node.name}"
+        for path, node in _nodes(ast.AST)
+        if isinstance(node, FUNCTIONS) and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    long_modules = [p.name for p in TREES if len(p.read_text("utf-8").splitlines()) > 500]
+
+    assert (long_functions, long_modules) == ([], [])
+
+
+def test_texts_for_the_database_are_never_put_together_from_input() -> None:
+    """`text(f"…")` is for migrations' own names alone (T-SQL-1)."""
+    found = [
+        str(path.relative_to(SOURCE))
+        for path, node in _nodes(ast.Call)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "text"
+        and any(isinstance(argument, ast.JoinedStr) for argument in node.args)
+    ]
+
+    assert set(found) <= {"migrations/__init__.py"}
+
+
+def test_secrets_come_from_one_door() -> None:
+    """`secrets` and `random` are used where they belong, and `uuid4` for no secret (11.5.1)."""
+    uses = {
+        (path.relative_to(SOURCE).as_posix(), name)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for name in (alias.name for alias in node.names)
+        if name in {"random", "secrets"}
+    }
+
+    assert uses == {
+        ("secret.py", "secrets"),
+        ("passwords/hasher.py", "secrets"),
+        ("db/testing.py", "secrets"),
+        ("db/retry.py", "random"),
+    }

@@ -1,0 +1,79 @@
+"""Settings: sources, checks, masks."""
+
+from pathlib import Path
+
+import pytest
+
+from denizen.settings import PREFIX, Settings, SettingsError, listed, variable
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep this machine's environment and `.env` out."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(variable(name), raising=False)
+        monkeypatch.delenv(f"{variable(name)}_FILE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PASSWORD_MIN", "7"), ("PASSWORD_MIN", "many"), ("PORT", "0"), ("PORT", "99999"),
+        ("WORKERS", "0"), ("DOCS", "yes"), ("DATABASE_URL", "mysql://me:canary@h/d"),
+        ("DATABASE_URL", "postgresql://me:canary@h"), ("MIGRATE_URL", "canary"),
+        ("DATABASE_STATEMENT_TIMEOUT", "-1"), ("DATABASE_POOL_SIZE", "0"),
+    ],
+)  # fmt: skip
+def test_wrong_value_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """One line, the variable in it, the value not when it may be secret."""
+    monkeypatch.setenv(PREFIX + name, value)
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.load()
+
+    assert str(caught.value).startswith(PREFIX + name)
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_sources_have_their_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Arguments, environment, file, `.env`, default."""
+    (tmp_path / ".env").write_text("DENIZEN_PORT=1001\nDENIZEN_PASSWORD_MIN=20\n")
+    assert (Settings.load().port, Settings.load().password_min) == (1001, 20)
+
+    (tmp_path / "port").write_text("1002\n")
+    monkeypatch.setenv("DENIZEN_PORT_FILE", str(tmp_path / "port"))
+    assert Settings.load().port == 1002
+    monkeypatch.setenv("DENIZEN_PORT", "1003")
+    assert Settings.load().port == 1003
+    assert Settings.load(port=1004).port == 1004
+    assert Settings.load(port=None).port == 1003
+
+
+def test_unreadable_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret's file that is not there stops the start."""
+    monkeypatch.setenv("DENIZEN_DATABASE_URL_FILE", "/nowhere/at/all")
+
+    with pytest.raises(SettingsError, match="DENIZEN_DATABASE_URL_FILE"):
+        Settings.load()
+
+
+def test_listing_is_complete_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every setting with a meaning; the password of a URL in none of the texts."""
+    monkeypatch.setenv("DENIZEN_DATABASE_URL", "postgresql://me:canary@h/d")
+    settings = Settings.load()
+    rows = listed(settings)
+
+    assert {row.variable for row in rows} == {variable(name) for name in Settings.model_fields}
+    assert all(row.meaning and row.default for row in rows)
+    assert "canary" not in f"{rows} {settings!r} {settings.database()!r}"
+
+
+def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is written with commas."""
+    monkeypatch.setenv("DENIZEN_CORS_ORIGINS", "https://a.example, https://b.example,")
+
+    assert Settings.load().cors_origins == ["https://a.example", "https://b.example"]
