@@ -16,6 +16,7 @@ from denizen.cli.running import (
     AsJson,
     DataDir,
     Urls,
+    bring_up_to_date,
     database_of,
     out,
     print_json,
@@ -57,6 +58,8 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     with reporting():
         settings = Settings.load(data_dir=data_dir)
         with database_of(settings) as urls:
+            if urls.is_embedded:
+                asyncio.run(bring_up_to_date(settings, urls))
             findings = asyncio.run(_examine(settings, urls))
     if as_json:
         print_json([asdict(finding) for finding in findings])

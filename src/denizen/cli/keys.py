@@ -89,6 +89,10 @@ def revoke(
 
 def _view(key: Key) -> dict[str, object]:
     instants = ("created_at", "expires_at", "revoked_at", "last_used_at")
-    told = {n: None if getattr(key, n) is None else rfc3339(getattr(key, n)) for n in instants}
-    told |= {"id": str(key.id), "name": key.name, "shown": key.shown}
-    return told | {"scopes": list(key.scopes)}
+    return {
+        "id": str(key.id),
+        "name": key.name,
+        "shown": key.shown,
+        "scopes": list(key.scopes),
+        **{n: None if getattr(key, n) is None else rfc3339(getattr(key, n)) for n in instants},
+    }

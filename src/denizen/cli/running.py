@@ -34,6 +34,10 @@ REFUSED: Final = 1
 USAGE: Final = 2
 OUT_OF_REACH: Final = 3
 BEHIND: Final = "the database schema is behind this program: run `denizen migrate`"
+NO_RIGHTS: Final = (
+    "the role may not read the tables: run `denizen migrate` with DENIZEN_MIGRATE_URL set to the "
+    "role that owns them and DENIZEN_DATABASE_URL to the one that serves"
+)
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -66,7 +70,8 @@ def reporting(not_found: str = "no such user") -> Iterator[None]:
     except EmbeddedDatabaseError as error:
         fail(str(error), OUT_OF_REACH)
     except UnavailableError as error:
-        fail(f"{error} ({error.sqlstate})" if error.sqlstate else str(error), OUT_OF_REACH)
+        said = NO_RIGHTS if error.sqlstate == "42501" else str(error)
+        fail(f"{said} ({error.sqlstate})" if error.sqlstate else said, OUT_OF_REACH)
     except NotFoundError:
         fail(not_found, REFUSED)
     except (DenizenError, DataError, ValidationError) as error:

@@ -77,6 +77,9 @@ def _run(settings: Settings, urls: Urls) -> None:
     os.environ[variable("database_url")] = urls.serving
     os.environ[variable("workers")] = str(settings.workers)
     os.environ[PARENT] = str(os.getpid())
+    # A worker told to end before it listens to signals would have the main process's handlers, which
+    # only make a note, and be waited for in vain.
+    os.register_at_fork(after_in_child=_end_when_told)
     Granian(
         "denizen.cli.serve:worker_app",
         factory=True,
@@ -214,6 +217,10 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
+
+
+def _end_when_told() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _leave(_number: int, _frame: Any) -> None:

@@ -156,7 +156,7 @@ class EmbeddedServer:
             EmbeddedDatabaseError: the folder can't be used.
         """
         _make_folder(self._folder)
-        self._lock = _take_lock(self._folder, self._kind)
+        self._lock = _take_lock(self._folder, self._kind, self._socket_dir)
         try:
             self._launch = find_launch(self._binaries)
             if self._launch.user is not None:
@@ -183,11 +183,12 @@ class EmbeddedServer:
         if keeper is not None:
             keeper.join()
         self._keeper = self._process = None
+        if self._lock is None:
+            return
         if self._socket_dir.parent != self._folder:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.close()
+        self._lock = None
 
     def _make_cluster(self) -> None:
         """Run initdb beside the final place and rename: a crash leaves nothing half-made."""
@@ -195,6 +196,8 @@ class EmbeddedServer:
             shutil.rmtree(leftover, ignore_errors=True)
         if (self._cluster / "PG_VERSION").exists():
             return
+        if self._cluster.exists() and (not self._cluster.is_dir() or any(self._cluster.iterdir())):
+            raise EmbeddedDatabaseError(f"{self._cluster} is no PostgreSQL cluster: move it away")
         new = Path(tempfile.mkdtemp(prefix="postgres-new-", dir=self._folder))
         self._launch.hand_over(new)
         self._run_initdb(new)
@@ -293,7 +296,7 @@ def _running_service(folder: Path) -> EmbeddedUrls | None:
     owner = _lock_owner(folder)
     if owner is None or owner.get("kind") != "serve":
         return None
-    socket_dir = _socket_dir(folder)
+    socket_dir = Path(owner["socket_dir"])  # its TMPDIR may be another than ours
     deadline = time.monotonic() + _READY_PATIENCE
     while asyncio.run(_probe(_url("postgres", socket_dir, "postgres"))) != "ready":
         if time.monotonic() > deadline:
@@ -327,7 +330,7 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
-def _take_lock(folder: Path, kind: Kind) -> IO[str]:
+def _take_lock(folder: Path, kind: Kind, socket_dir: Path) -> IO[str]:
     """Own the folder until the file is closed, which the kernel does for a process that dies."""
     began = time.monotonic()
     lock = (folder / "postgres.lock").open("a+", encoding="utf-8")
@@ -342,7 +345,7 @@ def _take_lock(folder: Path, kind: Kind) -> IO[str]:
             raise AlreadyRunningError(message)
         time.sleep(0.05)
     lock.truncate(0)
-    lock.write(json.dumps({"pid": os.getpid(), "kind": kind}))
+    lock.write(json.dumps({"pid": os.getpid(), "kind": kind, "socket_dir": str(socket_dir)}))
     lock.flush()
     return lock
 

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, quoted_name, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from denizen.db.manager import DBSessionManager
+from denizen.db.manager import DBSessionManager, translating
 
 # any number of our own; two runs of `migrate` wait for each other on it
 _LOCK: Final = 7_236_174_913
@@ -71,10 +71,15 @@ async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> P
 
 
 async def schema_is_current(engine: AsyncEngine) -> bool:
-    """Whether the schema is at this program's revision; a later one counts, for rolling updates."""
-    async with engine.connect() as connection:
-        known = _scripts()
-        current = (await connection.run_sync(_plan)).current
+    """Whether the schema is at this program's revision; a later one counts, for rolling updates.
+
+    Raises:
+        UnavailableError: the database is out of reach, or the role has no rights.
+    """
+    with translating():
+        async with engine.connect() as connection:
+            known = _scripts()
+            current = (await connection.run_sync(_plan)).current
         return current is not None and (current == head(known) or not _is_known(known, current))
 
 

@@ -154,7 +154,7 @@ class PasswordHasher:
 
     def _is_match(self, stored: str, text: bytes) -> bool:
         try:
-            is_match = self._argon2.verify(stored, text)
+            is_match = bool(self._argon2.verify(stored, text))
         except VerifyMismatchError:
             is_match = False
         self._count_evaluation()

@@ -1,19 +1,42 @@
 """Commands as an operator runs them: output, exit status, one database whether served or not."""
 
+import asyncio
 import json
+import secrets
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import processes
 from denizen.db.testing import Databases
 from denizen.settings import Settings
 from processes import command, free_port, wait_until_gone
+from support import superuser
 
 PASSWORD = "a fine long passphrase 77"
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the command as it is installed beside this Python, where it is."""
+    script = Path(sys.executable).with_name("denizen")
+    if script.exists():
+        monkeypatch.setattr(processes, "DENIZEN", [str(script)])
+
+
+@pytest.fixture
+async def blank(server: Databases) -> AsyncIterator[Databases]:
+    """Give a database with nothing in it, which no other test has seen."""
+    name = f"blank_{secrets.token_hex(8)}"
+    await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
+    yield server.on(name)
+    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +50,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _json(done: "subprocess.CompletedProcess[str]") -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def _refused(done: "subprocess.CompletedProcess[str]", status: int) -> str:
+    """Give the one line that a refusal is told in."""
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
 
 
 def test_user_goes_through_its_life_by_any_name(folder: Path) -> None:
@@ -87,9 +118,11 @@ def test_wrong_usage_is_2(folder: Path, words: tuple[str, ...]) -> None:
 def test_database_out_of_reach_is_3(folder: Path) -> None:
     """A port that nobody listens on, told without the password of the URL."""
     url = f"postgresql://me:canary@127.0.0.1:{free_port()}/db"
+    began = time.monotonic()
     done = command(folder, "users", "list", DENIZEN_DATABASE_URL=url)
 
     assert done.returncode == 3
+    assert time.monotonic() - began < 10
     assert "canary" not in done.stderr
 
 
@@ -138,12 +171,12 @@ def test_doctor_finds_a_database_that_may_lose_data(folder: Path, databases: Dat
     assert "fsync" in done.stdout
 
 
-def test_migrate_plans_and_applies_on_an_own_database(folder: Path, server: Databases) -> None:
+def test_migrate_plans_and_applies_on_an_own_database(folder: Path, blank: Databases) -> None:
     """The plan changes nothing; behind, commands name `denizen migrate`; applied, they work."""
-    own = server.on("postgres")
-    settings = {"DENIZEN_DATABASE_URL": own.app_url, "DENIZEN_MIGRATE_URL": own.superuser_url}
+    settings = {"DENIZEN_DATABASE_URL": blank.app_url, "DENIZEN_MIGRATE_URL": blank.superuser_url}
 
     plan = _json(command(folder, "migrate", "--plan", "--json", **settings))
+    assert _count(blank, "pg_tables WHERE schemaname = 'public'") == 0
     behind = command(folder, "users", "list", **settings)
     done = _json(command(folder, "migrate", "--json", **settings))
     again = _json(command(folder, "migrate", "--json", **settings))
@@ -184,3 +217,120 @@ def test_commands_at_once_take_turns(tmp_path: Path) -> None:
     listed = _json(command(folder, "users", "list", "--json"))
     assert len(listed["items"]) == 3
     wait_until_gone(folder)
+
+
+def _count(databases: Databases, what: str) -> int:
+    async def count() -> Any:
+        async with superuser(databases.superuser_url) as connection:
+            return await connection.fetchval(f"SELECT count(*) FROM {what}")
+
+    return int(asyncio.run(count()))
+
+
+def test_user_in_json_has_the_shape_of_the_api(folder: Path) -> None:
+    """The same fields as over HTTP, by every name; no command shows a hash."""
+    words = ("users", "create", "shape@example.com", "shape", "--role", "support", "--json")
+    user = _json(command(folder, *words, "--password-stdin", stdin=PASSWORD + "\n"))
+    assert set(user) == {
+        *("id", "email", "username", "role", "is_active", "email_verified", "locale"),
+        *("created_at", "updated_at", "version"),
+    }
+    assert (user["role"], user["is_active"], user["email_verified"]) == ("support", True, False)
+
+    for name in (user["id"], "SHAPE@example.com"):
+        assert _json(command(folder, "users", "show", name, "--json")) == user
+    shown = command(folder, "users", "show", "shape")
+    assert user["id"] in shown.stdout
+    assert "argon2" not in shown.stdout
+
+
+def test_lists_go_page_by_page(folder: Path) -> None:
+    """A page names where the next begins; a cursor of nothing is refused; a table for people."""
+    for name in ("page1", "page2"):
+        assert command(folder, "users", "create", f"{name}@example.com", name).returncode == 0
+    words = ("users", "list", "--q", "page", "--limit", "1")
+    first = _json(command(folder, *words, "--json"))
+    second = command(folder, *words, "--cursor", first["next_cursor"])
+
+    assert [user["username"] for user in first["items"]] == ["page2"]
+    assert "page1@example.com" in second.stdout
+    assert "page2@example.com" not in second.stdout
+    _refused(command(folder, *words, "--cursor", "nonsense"), 1)
+
+
+def test_unknown_user_is_refused_by_every_verb(folder: Path) -> None:
+    """Nobody of that id, address or name: 1, in one line."""
+    for words in (
+        ("disable", "00000000-0000-7000-8000-000000000000"),
+        ("enable", "nobody@example.com"),
+        ("delete", "no-such-name", "--yes"),
+    ):
+        assert _refused(command(folder, "users", *words), 1) == "denizen: no such user\n"
+
+
+def test_empty_password_is_no_password_at_all(folder: Path) -> None:
+    """`--password-stdin` without a line is refused, not taken for a user without a password."""
+    words = ("users", "create", "empty@example.com", "empty", "--password-stdin")
+    assert "password" in _refused(command(folder, *words), 1)
+    assert command(folder, "users", "show", "empty").returncode == 1
+
+
+def test_wrong_setting_with_a_secret_is_not_repeated(folder: Path) -> None:
+    """The variable is named, what stood in it is not."""
+    done = command(folder, "users", "list", DENIZEN_DATABASE_URL="mysql://me:canary@x/y")
+
+    line = _refused(done, 2)
+    assert "DENIZEN_DATABASE_URL" in line
+    assert "canary" not in line
+
+
+def test_settings_table_masks_a_secret_from_a_file(folder: Path, tmp_path: Path) -> None:
+    """For people: one row for each; `DENIZEN_X_FILE` is read, its secret not shown."""
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://me:canary@db.example.com/users\n")
+    done = command(folder, "settings", DENIZEN_DATABASE_URL_FILE=str(secret))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {line.split()[0] for line in done.stdout.splitlines()[1:]} == {
+        f"DENIZEN_{name.upper()}" for name in Settings.model_fields
+    }
+    assert "users at db.example.com:5432" in done.stdout
+    assert "canary" not in done.stdout
+
+
+def test_data_folder_that_is_a_file_is_out_of_reach(tmp_path: Path) -> None:
+    """3, with the path, in one line."""
+    (tmp_path / "taken").write_text("mine")
+    line = _refused(command(tmp_path / "taken", "users", "list"), 3)
+
+    assert str(tmp_path / "taken") in line
+
+
+def test_doctor_as_the_first_command_is_content(tmp_path: Path) -> None:
+    """The embedded database migrates itself at its first use: nothing is the operator's to mend."""
+    findings = _json(command(tmp_path / "data", "doctor", "--json"))
+
+    assert [finding for finding in findings if finding["status"] != "ok"] == []
+
+
+def test_doctor_names_a_schema_that_is_behind(folder: Path, blank: Databases) -> None:
+    """On an own database that nobody migrated: 1, and what to run."""
+    done = command(folder, "doctor", DENIZEN_DATABASE_URL=blank.app_url)
+
+    assert done.returncode == 1
+    assert "denizen migrate" in done.stdout
+    assert _count(blank, "pg_tables WHERE schemaname = 'public'") == 0
+
+
+@pytest.mark.parametrize("words", [("users", "list"), ("doctor",)])
+def test_role_without_grants_is_told_in_one_line(
+    folder: Path, blank: Databases, words: tuple[str, ...]
+) -> None:
+    """Migrated without naming the serving role: no SQL and no stack, but what is wrong."""
+    migrated = command(folder, "migrate", DENIZEN_DATABASE_URL=blank.owner_url)
+    assert migrated.returncode == 0, migrated.stderr
+    done = command(folder, *words, DENIZEN_DATABASE_URL=blank.app_url)
+
+    assert done.returncode in {1, 3}
+    assert "Traceback" not in done.stderr
+    assert "SELECT" not in done.stdout + done.stderr

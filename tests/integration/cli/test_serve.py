@@ -1,21 +1,43 @@
 """`denizen serve` as a whole: real processes, real sockets, real kills."""
 
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.parse
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+import processes
 from denizen.db.testing import Databases
 from processes import Forwarder, Service, command, environment, free_port, serving, wait_until_gone
 
 PASSWORD = "a fine long passphrase 77"
 ADMIN = ("root@example.com", "root", "--role", "admin", "--verified", "--password-stdin")
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the command as it is installed beside this Python, where it is."""
+    script = Path(sys.executable).with_name("denizen")
+    if script.exists():
+        monkeypatch.setattr(processes, "DENIZEN", [str(script)])
+
+
+@pytest.fixture
+async def blank(server: Databases) -> AsyncIterator[Databases]:
+    """Give a database with nothing in it, which no other test has seen."""
+    name = f"blank_{secrets.token_hex(8)}"
+    await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
+    yield server.on(name)
+    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _signed_in(service: Service, folder: Path, **settings: str) -> str:
@@ -50,6 +72,9 @@ def test_service_serves_and_data_survives_a_restart(tmp_path: Path) -> None:
         second = time.monotonic() - began
         shown = service.ask("GET", f"/v1/users/{created.json()['id']}", token=token)
         assert shown.json() == created.json()
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(20) == 0
+    wait_until_gone(folder)
     print(f"first start {first:.1f} s, second {second:.1f} s")
     assert second < 6  # 3 s on a quiet machine
 
@@ -60,9 +85,12 @@ def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -
     with serving(folder, "--dev", port=port) as service:
         service.until("/readyz", 200)
         token = _signed_in(service, folder)
+        postgres = _children(_postmaster(folder))
+        assert postgres
         os.kill(service.process.pid, signal.SIGKILL)
         service.process.wait()
-    print(f"gone after {wait_until_gone(folder):.1f} s")
+    print(f"gone after {wait_until_gone(folder, patience=5):.1f} s")
+    assert not any(_is_postgres(pid) for pid in postgres)
 
     with serving(folder, "--dev", port=port) as service:
         service.until("/readyz", 200)
@@ -87,8 +115,13 @@ def test_second_service_is_refused(tmp_path: Path) -> None:
     folder, port = tmp_path / "data", free_port()
     with serving(folder, "--dev", port=port) as service:
         service.until("/healthz", 200)
-        same_port = command(tmp_path / "other", "serve", "--dev", "--port", str(port))
-        same_folder = command(folder, "serve", "--dev", "--port", str(free_port()))
+        began = time.monotonic()
+        words = ("serve", "--dev", "--port")
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(command, tmp_path / "other", *words, str(port))
+            second = pool.submit(command, folder, *words, str(free_port()))
+            same_port, same_folder = first.result(), second.result()
+        assert time.monotonic() - began < 10
 
     assert (same_port.returncode, same_folder.returncode) == (3, 3)
     assert str(port) in same_port.stderr
@@ -115,10 +148,9 @@ def test_dev_listens_on_this_machine_alone(tmp_path: Path, host: str) -> None:
     assert "--dev" in done.stderr
 
 
-def test_own_database_that_is_behind_is_refused(tmp_path: Path, server: Databases) -> None:
+def test_own_database_that_is_behind_is_refused(tmp_path: Path, blank: Databases) -> None:
     """Without `--dev`, a schema that is behind is the operator's to mend."""
-    url = server.on("postgres").owner_url
-    done = command(tmp_path / "data", "serve", DENIZEN_DATABASE_URL=url)
+    done = command(tmp_path / "data", "serve", DENIZEN_DATABASE_URL=blank.owner_url)
 
     assert done.returncode == 3
     assert "denizen migrate" in done.stderr
@@ -186,3 +218,109 @@ def test_uvicorn_serves_the_same_app(tmp_path: Path, databases: Databases) -> No
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _postmaster(folder: Path) -> int:
+    return int((folder / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"postgres:")
+    except OSError:
+        return False
+
+
+def test_dev_migrates_an_own_database(tmp_path: Path, blank: Databases) -> None:
+    """`--dev` brings up to date whatever database is set, and starts no other."""
+    folder, url = tmp_path / "data", blank.owner_url
+    with serving(folder, "--dev", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+        service.until("/readyz", 200)
+    assert not (folder / "postgres").exists()
+
+
+def test_told_to_end_while_it_starts_it_ends_clean(tmp_path: Path) -> None:
+    """SIGTERM in the middle of the first start: 0, nothing runs on, and the next start works."""
+    folder = tmp_path / "data"
+    with serving(folder, "--dev", "--workers", "1") as service:
+        began = time.monotonic()
+        while not list(folder.glob("postgres-new-*")):
+            assert time.monotonic() - began < 20
+            time.sleep(0.005)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0, service.log.read_text()
+    wait_until_gone(folder)
+
+    with serving(folder, "--dev", "--workers", "1") as service:
+        service.until("/readyz", 200)
+    assert list(folder.glob("postgres-new-*")) == []
+
+
+def test_told_to_end_while_workers_start_it_ends_at_once(
+    tmp_path: Path, databases: Databases
+) -> None:
+    """SIGTERM between the fork of the workers and their first request: 0, without the grace."""
+    url = databases.app_url
+    with serving(tmp_path / "data", "--workers", "2", DENIZEN_DATABASE_URL=url) as service:
+        began = time.monotonic()
+        while "Spawning worker-2" not in service.log.read_text():
+            assert time.monotonic() - began < 20
+            time.sleep(0.005)
+        began = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        assert time.monotonic() - began < 10, service.log.read_text()
+
+
+def test_killed_worker_is_replaced(tmp_path: Path, databases: Databases) -> None:
+    """A worker killed with -9 costs no more than a moment; the service goes on and ends with 0."""
+    folder, url = tmp_path / "data", databases.app_url
+    with serving(folder, "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+        service.until("/readyz", 200)
+        workers = [pid for pid in _children(service.process.pid) if _listens(pid, service.port)]
+        assert workers
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+        print(f"replaced after {service.until('/readyz', 200, patience=10):.1f} s")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether the process has a socket that listens on the port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    wanted = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")
+    }
+    held = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            held.add(str(entry.readlink()))
+    return bool(held & wanted)
+
+
+def test_two_started_at_once_on_a_port_share_nothing(tmp_path: Path) -> None:
+    """Of two services that start in the same moment on one port, one serves and one ends with 3."""
+    port = free_port()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        serving(tmp_path / "one" / "data", "--workers", "1", port=port) as one,
+        serving(tmp_path / "two" / "data", "--workers", "1", port=port) as two,
+    ):
+        began = time.monotonic()
+        while (ended := [s for s in (one, two) if s.process.poll() is not None]) == []:
+            assert time.monotonic() - began < 20
+            time.sleep(0.05)
+        assert ended[0].process.returncode == 3, ended[0].log.read_text()
+        assert str(port) in ended[0].log.read_text()
+        (left,) = [service for service in (one, two) if service is not ended[0]]
+        left.until("/readyz", 200)

@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("updated_at", instant, nullable=False, server_default=sa.func.now()),
         sa.Column("version", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
-        sa.CheckConstraint("role IN ('user', 'support', 'admin')", name="ck_users_role"),
+        sa.CheckConstraint("role IN ('user', 'support', 'admin')", name=op.f("ck_users_role")),
     )
     op.create_index("ix_users_email_key", "users", ["email_key"], unique=True)
     op.create_index("ix_users_username_key", "users", ["username_key"], unique=True)
