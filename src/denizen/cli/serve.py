@@ -77,8 +77,8 @@ def _run(settings: Settings, urls: Urls) -> None:
     os.environ[variable("database_url")] = urls.serving
     os.environ[variable("workers")] = str(settings.workers)
     os.environ[PARENT] = str(os.getpid())
-    # A worker told to end before it listens to signals would have the main process's handlers, which
-    # only make a note, and be waited for in vain.
+    # A worker told to end before it listens to signals would have the main process's handlers,
+    # which only make a note, and be waited for in vain.
     os.register_at_fork(after_in_child=_end_when_told)
     Granian(
         "denizen.cli.serve:worker_app",

@@ -168,7 +168,8 @@ _DRIVER_MODULES: Final = ("asyncpg", "psycopg", "sqlalchemy")
 # 40001 serialization_failure, 40P01 deadlock_detected, 55P03 lock_not_available
 _CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
 # 57P01-57P05 shutdowns, 25006 read-only (a stale primary), 3D000/3F000/42P01/42703: the schema is
-# not (yet) there, 42501 the role has no right, 57014 statement time-out, 58030 disk; classes 08 connection, 28 login, 53 full
+# not (yet) there, 42501 the role has no right, 57014 statement time-out, 58030 disk; classes
+# 08 connection, 28 login, 53 full
 _UNAVAILABLE: Final = frozenset(
     {"25006", "3D000", "3F000", "42501", "42P01", "42703", "57014", "58030"}
     | {f"57P0{number}" for number in range(1, 6)}
