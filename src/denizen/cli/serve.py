@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Final
 
 import typer
@@ -40,6 +40,7 @@ from denizen.settings import Settings, variable
 HEADER_PATIENCE: Final = 10_000  # milliseconds for the whole head of a request: no slowloris
 GRACE: Final = 20  # seconds that running requests get after SIGTERM
 PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be going
+SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 PARENT: Final = "DENIZEN_SERVE_PID"
 
 
@@ -70,16 +71,25 @@ def worker_app() -> FastAPI:
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    return create_app()
+    app = create_app()
+    start = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with start(app) as state:
+            # not before the loop, which stops after start-up, runs again to serve
+            asyncio.get_running_loop().call_later(SETTLING, _take_signals)
+            yield state
+
+    app.router.lifespan_context = lifespan
+    return app
 
 
 def _run(settings: Settings, urls: Urls) -> None:
     os.environ[variable("database_url")] = urls.serving
     os.environ[variable("workers")] = str(settings.workers)
     os.environ[PARENT] = str(os.getpid())
-    # A worker told to end before it listens to signals would have the main process's handlers,
-    # which only make a note, and be waited for in vain.
-    os.register_at_fork(after_in_child=_end_when_told)
+    os.register_at_fork(after_in_child=_hold_signals)
     Granian(
         "denizen.cli.serve:worker_app",
         factory=True,
@@ -219,8 +229,17 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _end_when_told() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _hold_signals() -> None:
+    """Keep SIGTERM waiting until the worker's loop runs and listens.
+
+    Before, the main process's handlers would only make a note of it, and between start-up and
+    serving uvloop drops it: the worker would be waited for in vain.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _take_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _leave(_number: int, _frame: Any) -> None:
