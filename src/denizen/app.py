@@ -4,6 +4,7 @@
 app. `create_app` is the same part as a service of its own.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Generic
@@ -15,21 +16,34 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from typing_extensions import TypeVar
 
+from denizen.account.routes import AccountRoutes
+from denizen.account.scenarios import AccountScenarios
 from denizen.audit.routes import AuditRoutes
 from denizen.audit.scenarios import AuditScenarios
 from denizen.clock import Clock
 from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
+from denizen.emails.routes import EmailRoutes
+from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
+from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.hot import HotRoute
+from denizen.http.once import Once
 from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.keys.scenarios import KeyScenarios
+from denizen.mail.render import Renderer
+from denizen.mail.sender import MailSender
+from denizen.mail.transport import Transport, transport_of
 from denizen.parts import Parts, Tables
 from denizen.passwords.hasher import PasswordHasher
+from denizen.passwords.routes import PasswordRoutes
+from denizen.passwords.scenarios import PasswordScenarios
+from denizen.registrations.routes import RegistrationRoutes
+from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
@@ -48,11 +62,14 @@ class Denizen(Generic[U]):
         user_model: your class with `UserMixin`; ours by default. Its metadata receives the tables
             that hold a user's things, so that your migrations see them.
         settings: read from the environment by default.
+        transport: takes mails away; by default the mail server of the settings, or a folder.
 
     Attributes:
         db: the session manager.
-        users: the scenarios of users, callable without HTTP.
-        sessions: the scenarios of sessions, likewise.
+        users, registrations, sessions, passwords, emails, account, keys, audit: the scenarios,
+            callable without HTTP.
+        mail: sends what the scenarios queue.
+        housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
     """
 
@@ -62,6 +79,7 @@ class Denizen(Generic[U]):
         engine: AsyncEngine | None = None,
         user_model: type[U] = UserModel,  # type: ignore[assignment]  # what `default=` says
         settings: Settings | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.settings = settings = settings or Settings.load()
         if engine is None and settings.database_url is None:
@@ -76,12 +94,24 @@ class Denizen(Generic[U]):
             user_model=user_model,
             tables=Tables.of(table_of(user_model)),
             password_min=settings.password_min,
+            reset_life=settings.reset_life,
+            registration=settings.registration,
+            throttled=settings.throttle == "on",
+            context_words=settings.context_words,
         )
         self.users: UserScenarios[U] = UserScenarios(parts)
+        self.registrations: RegistrationScenarios[U] = RegistrationScenarios(parts)
         self.sessions: SessionScenarios[U] = SessionScenarios(parts)
+        self.passwords: PasswordScenarios[U] = PasswordScenarios(parts)
+        self.emails: EmailScenarios[U] = EmailScenarios(parts)
+        self.account: AccountScenarios[U] = AccountScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
-        self._gate = Gate(self.sessions, self.keys)
+        renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
+        transport = transport or transport_of(settings.mail_server, settings.mail_folder)
+        self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
+        self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
+        self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -90,11 +120,16 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        sessions = SessionRoutes(self.sessions, self._gate)
+        gate = self._gate
+        sessions = SessionRoutes(self.sessions, gate)
         routers = [
-            UserRoutes(self.users, self._gate).router,
+            RegistrationRoutes(self.registrations, gate).router,
+            EmailRoutes(self.emails, gate).router,
             sessions.router,
-            AuditRoutes(self.audit, self._gate).router,
+            AccountRoutes(self.account, gate).router,
+            PasswordRoutes(self.passwords, gate).router,
+            UserRoutes(self.users, gate).router,
+            AuditRoutes(self.audit, gate).router,
         ]
         share_methods(*routers)
         for one in routers:
@@ -123,10 +158,24 @@ class Denizen(Generic[U]):
         await self.db.close_connections()
 
     @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Send mails and clean up while the block runs; any number of processes may."""
+        tasks = [
+            asyncio.create_task(work.run()) for work in (self.mail, self.housekeeper)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         await self.start()
         try:
-            yield
+            async with self.working():
+                yield
         finally:
             await self.stop()
 

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import PlainSerializer, WithJsonSchema
+from sqlalchemy import ColumnElement, Interval, func, literal
+
+Instant = ColumnElement[datetime]
 
 
 @dataclass(slots=True)
@@ -9,6 +15,11 @@ class Clock:
     """`now()` of the database plus `skew`, which is zero outside the test kit."""
 
     skew: timedelta = timedelta(0)
+
+    @property
+    def db_now(self) -> Instant:
+        """The database's time, as a statement asks for it."""
+        return func.now() + literal(self.skew, Interval)
 
     def now(self) -> datetime:
         """Give this machine's time, for instants that are told and never compared."""
@@ -18,3 +29,10 @@ class Clock:
 def rfc3339(instant: datetime) -> str:
     """Give an instant as RFC 3339 in UTC, with a `Z`."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Rfc3339 = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]

@@ -4,8 +4,13 @@
     ├── InvalidError              a value breaks a rule; names each field
     ├── NotFoundError             nobody has that id
     ├── LastAdminError            the act would leave no active admin
+    ├── TokenInvalidError         a link is used, expired, superseded, foreign or guessed: one answer
+    ├── PasswordWrongError        the current password, asked for again, is wrong
+    ├── RegistrationClosedError   strangers may not register here
     ├── SignInFailedError         wrong, unknown, disabled or unconfirmed: one answer for all
     ├── NotSignedInError          no token, or one that is not (or no longer) good
+    ├── IdempotencyMismatchError  an Idempotency-Key was used for another request
+    ├── IdempotencyBusyError      a request with that Idempotency-Key is running
     ├── NotAllowedError           signed in, but the role does not reach this far
     └── OverloadedError           the hash pool's queue is full; try again in a moment
 
@@ -54,6 +59,24 @@ class LastAdminError(DenizenError):
     code = "last_admin"
 
 
+class TokenInvalidError(DenizenError):
+    """Raised for every one-time token that does not work, whatever the reason."""
+
+    code = "token_invalid"
+
+
+class PasswordWrongError(DenizenError):
+    """Raised when somebody signed in gives a wrong current password where it is asked for again."""
+
+    code = "password_wrong"
+
+
+class RegistrationClosedError(DenizenError):
+    """Raised when somebody registers and `DENIZEN_REGISTRATION` is not `open`."""
+
+    code = "registration_closed"
+
+
 class SignInFailedError(DenizenError):
     """Raised for every sign-in that fails, whatever the reason: strangers learn nothing from it."""
 
@@ -64,6 +87,18 @@ class NotSignedInError(DenizenError):
     """Raised when a request needs a live session and has none."""
 
     code = "not_signed_in"
+
+
+class IdempotencyMismatchError(DenizenError):
+    """Raised when an Idempotency-Key comes with another request than the first time."""
+
+    code = "idempotency_mismatch"
+
+
+class IdempotencyBusyError(DenizenError):
+    """Raised when a request with the same Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_busy"
 
 
 class NotAllowedError(DenizenError):

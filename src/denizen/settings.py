@@ -92,6 +92,14 @@ class Settings(BaseSettings):
         default_factory=list,
         description="origins of pages elsewhere that may call the API, separated by commas",
     )
+    registration: Literal["open", "invite", "off"] = Field(
+        "open",
+        description="who gets an account: open: anyone; invite, off: whom an admin makes one for",
+    )
+    reset_minutes: int = Field(
+        60, ge=5, le=1440, description="minutes that a link to set a new password works"
+    )
+    audit_days: int = Field(400, ge=1, le=36500, description="days that audit events are kept")
     password_min: int = Field(
         15, ge=8, le=64, description="shortest password in code points (NIST: 15 when it is alone)"
     )
@@ -147,6 +155,16 @@ class Settings(BaseSettings):
     def connections(self) -> int:
         """How many connections all workers together may open."""
         return self.workers * (self.database_pool_size + self.database_pool_overflow)
+
+    @property
+    def reset_life(self) -> timedelta:
+        """How long a link to set a new password works."""
+        return timedelta(minutes=self.reset_minutes)
+
+    @property
+    def audit_life(self) -> timedelta:
+        """How long audit events are kept."""
+        return timedelta(days=self.audit_days)
 
     def database(self, url: str | None = None) -> DatabaseSettings:
         """Give the data layer's settings, for this URL or for `database_url`."""

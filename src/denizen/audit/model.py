@@ -6,11 +6,15 @@ function that belongs to the owner of the schema.
 """
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from sqlalchemy import Column, DateTime, Index, String, Table, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.schema import SchemaItem
+
+from denizen.db.model import companion
 
 ActorKind = Literal["user", "key", "operator", "anonymous"]
 ADDRESS_MAX: Final = 45  # an IPv6 address in its longest spelling
@@ -31,24 +35,19 @@ class Actor:
 OPERATOR: Final = Actor("operator")
 
 
-def audit_table(users: Table) -> Table:
+@companion("audit_events")
+def audit_table(users: Table, name: str) -> Iterator[SchemaItem]:
     """Give the audit table that belongs to a users table, in the same metadata."""
-    name = "audit_events" if users.name == "users" else f"{users.name}_audit_events"
-    if (known := users.metadata.tables.get(name)) is not None:
-        return known
-    return Table(
-        name,
-        users.metadata,
-        # whom it is about: no foreign key, for the event outlives the user
-        Column("user_id", Uuid, primary_key=True),
-        Column("id", Uuid, primary_key=True),
-        Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("action", String(64), nullable=False),
-        Column("actor_kind", String(16), nullable=False),
-        Column("actor_id", Uuid),
-        Column("address", String(ADDRESS_MAX)),
-        Column("user_agent", String(AGENT_MAX)),
-        Column("before", JSONB, nullable=False),
-        Column("after", JSONB, nullable=False),
-        Index(f"ix_{name}_id", "id"),
-    )
+    del users
+    # whom it is about: no foreign key, for the event outlives the user
+    yield Column("user_id", Uuid, primary_key=True)
+    yield Column("id", Uuid, primary_key=True)
+    yield Column("at", DateTime(timezone=True), nullable=False, server_default=func.now())
+    yield Column("action", String(64), nullable=False)
+    yield Column("actor_kind", String(16), nullable=False)
+    yield Column("actor_id", Uuid)
+    yield Column("address", String(ADDRESS_MAX))
+    yield Column("user_agent", String(AGENT_MAX))
+    yield Column("before", JSONB, nullable=False)
+    yield Column("after", JSONB, nullable=False)
+    yield Index(f"ix_{name}_id", "id")

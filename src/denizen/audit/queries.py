@@ -1,7 +1,7 @@
 """Statements about audit events; they take `db`. Other slices record through here."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,30 @@ async def record(
         "after": dict(after or {}),
     }
     await db.execute(insert(audit).values(values))
+
+
+async def record_change(
+    db: Db,
+    audit: Table,
+    action: str,
+    actor: Actor,
+    user_id: uuid.UUID,
+    *,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    """Record what changed between two sets of facts, and nothing when nothing did."""
+    changed = [name for name in after if before.get(name) != after[name]]
+    if changed:
+        was = {name: before[name] for name in changed if name in before}
+        now = {name: after[name] for name in changed}
+        await record(db, audit, action, actor, user_id, before=was, after=now)
+
+
+async def events_about(db: Db, audit: Table, user_id: uuid.UUID) -> Sequence[Row[Any]]:
+    """Give all events about a user, the oldest first."""
+    statement = select(audit).where(audit.c.user_id == user_id).order_by(audit.c.id)
+    return (await db.execute(statement)).all()
 
 
 async def page_events(

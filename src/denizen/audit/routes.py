@@ -3,14 +3,13 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from denizen.audit.scenarios import AuditScenarios
 from denizen.audit.schemas import EventPage, EventView
 from denizen.http.gate import Gate
 from denizen.http.problems import documented
-from denizen.http.route import Route
 from denizen.http.values import canonical_uuid, digits
 
 
@@ -30,7 +29,7 @@ class AuditRoutes:
 
     def __init__(self, audit: AuditScenarios[Any], gate: Gate) -> None:
         self._audit = audit
-        self.router = APIRouter(prefix="/v1/audit-events", tags=["audit"], route_class=Route)
+        self.router = gate.router("/v1/audit-events", "audit")
         self.router.add_api_route(
             "",
             self.list_events,

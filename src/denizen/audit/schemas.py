@@ -1,13 +1,12 @@
 """What the audit slice answers."""
 
 import uuid
-from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_serializer
+from pydantic import BaseModel, ConfigDict
 
 from denizen.audit.model import ActorKind
-from denizen.clock import rfc3339
+from denizen.clock import Rfc3339
 
 
 class EventView(BaseModel):
@@ -16,7 +15,7 @@ class EventView(BaseModel):
     model_config = ConfigDict(from_attributes=True, hide_input_in_errors=True)
 
     id: uuid.UUID
-    at: datetime
+    at: Rfc3339
     action: str
     user_id: uuid.UUID
     actor_kind: ActorKind
@@ -25,10 +24,6 @@ class EventView(BaseModel):
     user_agent: str | None
     before: dict[str, Any]
     after: dict[str, Any]
-
-    @field_serializer("at", when_used="json")
-    def _as_utc(self, value: datetime) -> str:
-        return rfc3339(value)
 
 
 class EventPage(BaseModel):

@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from granian import Granian
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
+from pydantic import SecretStr
 
-from denizen.app import create_app
+from denizen.app import Denizen, create_app
 from denizen.cli.running import (
     BEHIND,
     OUT_OF_REACH,
@@ -34,13 +35,17 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
+from denizen.mail.sender import link_of
 from denizen.migrations import schema_is_current
 from denizen.settings import Settings, variable
+from denizen.tokens.model import Purpose
+from denizen.users.model import UserModel
 
 HEADER_PATIENCE: Final = 10_000  # milliseconds for the whole head of a request: no slowloris
 GRACE: Final = 20  # seconds that running requests get after SIGTERM
 PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be going
 SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
+FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
 PARENT: Final = "DENIZEN_SERVE_PID"
 
 
@@ -62,7 +67,7 @@ def serve(
             raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
-            _announce(settings, urls)
+            _announce(settings, urls, _first_admin(settings, urls))
             _run(settings, urls)
 
 
@@ -86,8 +91,9 @@ def worker_app() -> FastAPI:
 
 
 def _run(settings: Settings, urls: Urls) -> None:
-    os.environ[variable("database_url")] = urls.serving
-    os.environ[variable("workers")] = str(settings.workers)
+    told = {"database_url": urls.serving}  # a worker reads settings anew, without our arguments
+    told |= {n: str(getattr(settings, n)) for n in ("workers", "host", "port", "data_dir")}
+    os.environ.update({variable(name): value for name, value in told.items()})
     os.environ[PARENT] = str(os.getpid())
     os.register_at_fork(after_in_child=_hold_signals)
     Granian(
@@ -161,14 +167,47 @@ def _prepare_later(settings: Settings, urls: Urls) -> None:
             return
 
 
-def _announce(settings: Settings, urls: Urls) -> None:
-    address = f"[{settings.host}]" if ":" in settings.host else settings.host
-    base = f"http://{address}:{settings.port}"
+def _first_admin(settings: Settings, urls: Urls) -> str | None:
+    """Give where the first admin is made, while there is none: a link, for a terminal alone.
+
+    Elsewhere output is kept by somebody, and it stands in a file for this user's eyes.
+    """
+    file = settings.data_dir / FIRST_ADMIN_FILE
+    token = None
+    with contextlib.suppress(UnavailableError):
+        token = asyncio.run(_first_admin_token(settings, urls))
+    if token is None:
+        file.unlink(missing_ok=True)
+        return None
+    link = link_of(settings.pages_url, Purpose.FIRST_ADMIN, token)
+    if sys.stdout.isatty():
+        return link
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        out.write(f"{link}\n")
+    return f"the link in {file}"
+
+
+async def _first_admin_token(settings: Settings, urls: Urls) -> str | None:
+    bound = settings.model_copy(update={"database_url": SecretStr(urls.serving)})
+    denizen: Denizen[UserModel] = Denizen(settings=bound)
+    await denizen.start()
+    try:
+        return await denizen.registrations.first_admin_token()
+    finally:
+        await denizen.stop()
+
+
+def _announce(settings: Settings, urls: Urls, first_admin: str | None) -> None:
+    base = settings.service_url
     where = f"embedded, in {settings.data_dir}" if urls.is_embedded else describe_url(urls.serving)
     rows = {"service": f"{base}/", "database": where}
     if settings.docs == "on":
         rows["API docs"] = f"{base}/docs"
-    rows["first admin"] = "denizen users create EMAIL NAME --role admin --verified --password-stdin"
+    rows["mail"] = str(settings.mail_server or f"as files in {settings.mail_folder}")
+    if first_admin is not None:
+        rows["first admin"] = first_admin
     out.print("denizen is starting", markup=False)
     for name, value in rows.items():
         out.print(f"  {name:<12} {value}", markup=False)

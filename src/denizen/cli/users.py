@@ -17,6 +17,8 @@ from denizen.cli.running import (
     reporting,
     with_denizen,
 )
+from denizen.mail.sender import link_of
+from denizen.tokens.model import Purpose
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser, UserView
@@ -44,7 +46,7 @@ def create(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a user; without a password nobody can sign in until one is set."""
+    """Create a user; without a password, print and mail a one-time link to set one."""
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     with reporting():
         payload = CreateUser(
@@ -55,8 +57,8 @@ def create(
             email_verified=verified,
             password=None if password is None else SecretStr(password),
         )
-        user = with_denizen(data_dir, lambda denizen: denizen.users.create_user(payload))
-    _show(user, as_json=as_json)
+        user, link = with_denizen(data_dir, lambda denizen: _create(denizen, payload))
+    _show(user, as_json=as_json, link=link)
 
 
 @app.command("list")
@@ -114,20 +116,57 @@ def delete(
     user: User,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    erase_now: Annotated[
+        bool, typer.Option("--erase-now", help="At once; nothing undoes it.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a user with everything of theirs; this can't be undone."""
+    """Sign a user out and erase them in 30 days; until then a mailed link undoes it."""
     with reporting():
         found = with_denizen(data_dir, lambda denizen: denizen.users.find_user(user))
     if not yes:
-        typer.confirm(f"Erase {_plain(found.email)} for good?", abort=True, err=True)
+        when = "now, for good" if erase_now else "in 30 days"
+        typer.confirm(f"Erase {_plain(found.email)} {when}?", abort=True, err=True)
     with reporting():
-        with_denizen(data_dir, lambda denizen: denizen.users.delete_user(found.id))
+        with_denizen(
+            data_dir, lambda denizen: denizen.users.delete_user(found.id, at_once=erase_now)
+        )
     if as_json:
-        print_json({"deleted": str(found.id)})
+        print_json({"deleted": str(found.id), "erased": erase_now})
     else:
-        out.print(f"erased {found.id}", markup=False)
+        out.print(f"{'erased' if erase_now else 'to be erased:'} {found.id}", markup=False)
+
+
+@app.command("reset-password")
+def reset_password(user: User, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Print and mail a one-time link to set a new password; the old one works until then."""
+
+    async def work(denizen: Service) -> str:
+        found = await denizen.users.find_user(user)
+        token = await denizen.passwords.make_link(found.id, "password_reset")
+        return _link(denizen, token)
+
+    with reporting():
+        link = with_denizen(data_dir, work)
+    if as_json:
+        print_json({"link": link})
+    else:
+        out.print(link, markup=False)
+
+
+async def _create(denizen: Service, payload: CreateUser) -> tuple[UserModel, str | None]:
+    """Create a user and, where there is no password, a link to set one, in one transaction."""
+    if payload.password is not None:
+        return await denizen.users.create_user(payload), None
+    async with denizen.db.get_session() as db:
+        user = await denizen.users.create_user(payload, db=db)
+        token = await denizen.passwords.make_link(user.id, "invitation", db=db)
+    return user, _link(denizen, token)
+
+
+def _link(denizen: Service, token: str) -> str:
+    return link_of(denizen.settings.pages_url, Purpose.PASSWORD_RESET, token)
 
 
 def _switch(user: str, data_dir: Path | None, change: UpdateUser, *, as_json: bool) -> None:
@@ -140,8 +179,10 @@ def _switch(user: str, data_dir: Path | None, change: UpdateUser, *, as_json: bo
     _show(changed, as_json=as_json)
 
 
-def _show(user: UserModel, *, as_json: bool) -> None:
+def _show(user: UserModel, *, as_json: bool, link: str | None = None) -> None:
     view = UserView.of(user).model_dump(mode="json")
+    if link is not None:
+        view["link"] = link
     if as_json:
         print_json(view)
         return

@@ -5,7 +5,7 @@ what needs a second table or a rule is a query or a scenario of its slice.
 """
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, MappedAsDataclass, Mapper
 from sqlalchemy.orm import exc as orm_exc
+from sqlalchemy.schema import SchemaItem
 
 from denizen.db.errors import (
     StaleVersionError,
@@ -38,6 +39,7 @@ from denizen.db.unit import Db
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Columns = Callable[[Table, str], Iterable[SchemaItem]]
 
 NAMING_CONVENTION: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -268,6 +270,27 @@ def _key(model: type[Any]) -> InstrumentedAttribute[Any]:
         model, mapper.get_property_by_column(column).key
     )
     return attribute
+
+
+def companion(name: str) -> Callable[[_Columns], Callable[[Table], Table]]:
+    """Make a function that gives the table `name` beside another, in the same metadata.
+
+    Decorates what gives its columns and indexes, from the table it belongs to and its own name.
+    Beside `users` it is called `name`, beside a host's `members` it is `members_name`; the first
+    call makes it.
+    """
+
+    def decorate(columns: _Columns) -> Callable[[Table], Table]:
+        @functools.wraps(columns)
+        def give(owner: Table) -> Table:
+            full = name if owner.name == "users" else f"{owner.name}_{name}"
+            if (known := owner.metadata.tables.get(full)) is not None:
+                return known
+            return Table(full, owner.metadata, *columns(owner, full))
+
+        return give
+
+    return decorate
 
 
 def table_of(model: type[Any]) -> Table:

@@ -42,6 +42,13 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.InvalidError: Problem(422, "Invalid request", "The request breaks a rule."),
     errors.NotFoundError: Problem(404, "Not found", "There is nothing at this address."),
     errors.LastAdminError: Problem(409, "Conflict", "The last active admin has to stay one."),
+    errors.TokenInvalidError: Problem(
+        400, "Invalid token", "The link is used up, too old, or was never good; ask for a new one."
+    ),
+    errors.PasswordWrongError: Problem(403, "Not allowed", "The current password is wrong."),
+    errors.RegistrationClosedError: Problem(
+        403, "Not allowed", "Registration is closed here; ask an administrator for an account."
+    ),
     errors.SignInFailedError: Problem(
         401,
         "Sign-in failed",
@@ -52,6 +59,12 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         401, "Not signed in", "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"}
     ),
     errors.NotAllowedError: Problem(403, "Not allowed", "Your role does not allow this."),
+    errors.IdempotencyMismatchError: Problem(
+        422, "Invalid request", "This Idempotency-Key was used for another request."
+    ),
+    errors.IdempotencyBusyError: Problem(
+        409, "Conflict", "A request with this Idempotency-Key is still running.", RETRY
+    ),
     errors.OverloadedError: Problem(
         503, "Overloaded", "Too many passwords are being checked; try again.", RETRY
     ),

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from denizen.db.errors import DataError
 from denizen.errors import DenizenError, Issue
 from denizen.http import problems
+from denizen.http.once import Once
 
 MAX_BODY: Final = 64 * 1024
 BODY_PATIENCE: Final = 20.0
@@ -68,9 +69,11 @@ class Route(APIRoute):
 
     Attributes:
         allowed: the methods of all routes on this path, for `Allow`.
+        once: runs requests that carry an Idempotency-Key; None where nobody is known.
     """
 
     allowed: frozenset[str] = frozenset()
+    once: Once | None = None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; a method that no route of this path takes is told all that some route takes."""
@@ -95,7 +98,8 @@ class Route(APIRoute):
                     request = BoundedRequest(request.scope, request.receive)
                     if (refused := await _refuse(request)) is not None:
                         return dressed(refused)
-                response = await handle(request)
+                once = self.once
+                response = await (once.run(request, handle) if once else handle(request))
             except Exception as error:  # noqa: BLE001  # the last resort of our routes
                 response = convert(error)
             return dressed(response)

@@ -22,6 +22,10 @@ _LOCK: Final = 7_236_174_913
 _GRANTS: Final = {
     "TABLE users": "SELECT, INSERT, UPDATE, DELETE",
     "TABLE sessions": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE known_networks": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE tokens": "SELECT, INSERT, DELETE",
+    "TABLE outbox": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE idempotency_keys": "SELECT, INSERT, UPDATE, DELETE",
     "TABLE api_keys": "SELECT, INSERT, UPDATE",
     "TABLE audit_events": "SELECT, INSERT",
     "TABLE alembic_version": "SELECT",

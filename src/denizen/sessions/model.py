@@ -5,14 +5,24 @@ plain table: `user_id` leads its primary key, and no row is reached without it.
 """
 
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Column, DateTime, ForeignKey, Index, LargeBinary, Table, Uuid, func
+from sqlalchemy import Column, DateTime, ForeignKey, Index, LargeBinary, String, Table, Uuid, func
+from sqlalchemy.schema import SchemaItem
 
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX
+from denizen.db.model import companion
 from denizen.secret import decode, digest_of, encode, new_secret
 
 PREFIX: Final = "dz_"
+NETWORK_MAX: Final = 49  # an IPv6 network in its longest spelling
+SESSION_LIFE: Final = timedelta(days=30)  # NIST SP 800-63B-4, AAL1: at most 30 days
+IDLE_LIFE: Final = timedelta(days=7)  # without a request
+NETWORK_LIFE: Final = timedelta(days=365)  # how long a network is remembered after a sign-in
+SEEN_EVERY: Final = timedelta(minutes=1)  # how finely "last seen" is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +58,29 @@ class Token:
         return digest_of(self.secret)
 
 
-def sessions_table(users: Table) -> Table:
+@companion("sessions")
+def sessions_table(users: Table, name: str) -> Iterator[SchemaItem]:
     """Give the sessions table that belongs to a users table, in the same metadata."""
-    metadata = users.metadata
-    name = "sessions" if users.name == "users" else f"{users.name}_sessions"
-    if (known := metadata.tables.get(name)) is not None:
-        return known
-    return Table(
-        name,
-        metadata,
-        Column(
-            "user_id",
-            Uuid,
-            ForeignKey(users.c.id, ondelete="CASCADE"),
-            primary_key=True,
-            nullable=False,
-        ),
-        Column("token_digest", LargeBinary(32), primary_key=True),
-        Column("id", Uuid, nullable=False),
-        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("expires_at", DateTime(timezone=True), nullable=False),
-        Index(f"ix_{name}_user_id_id", "user_id", "id", unique=True),
-    )
+    instant = DateTime(timezone=True)
+    yield Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True)
+    yield Column("token_digest", LargeBinary(32), primary_key=True)
+    yield Column("id", Uuid, nullable=False)
+    yield Column("created_at", instant, nullable=False, server_default=func.now())
+    yield Column("last_seen_at", instant, nullable=False, server_default=func.now())
+    yield Column("expires_at", instant, nullable=False)
+    yield Column("address", String(ADDRESS_MAX))
+    yield Column("user_agent", String(AGENT_MAX))
+    yield Index(f"ix_{name}_user_id_id", "user_id", "id", unique=True)
+    yield Index(f"ix_{name}_last_seen_at", "last_seen_at")
+
+
+@companion("known_networks")
+def networks_table(users: Table, name: str) -> Iterator[SchemaItem]:
+    """Give the table of networks from which somebody has signed in before.
+
+    Whoever guesses passwords from elsewhere shuts out guessers, not the owner (`throttle`).
+    """
+    del name
+    yield Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True)
+    yield Column("network", String(NETWORK_MAX), primary_key=True)
+    yield Column("last_used_at", DateTime(timezone=True), nullable=False)

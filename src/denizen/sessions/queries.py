@@ -1,58 +1,89 @@
 """Statements about sessions; they take `db`, except "who am I", which is compiled once."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Dialect,
     Interval,
     LargeBinary,
+    Row,
+    String,
     Table,
     Uuid,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     inspect,
     literal,
+    literal_column,
+    or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as upsert
 from uuid_utils.compat import uuid7
 
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.clock import Instant
 from denizen.db.direct import CompiledStatement
 from denizen.db.model import table_of
 from denizen.db.unit import Db
-from denizen.sessions.model import Token
+from denizen.sessions.model import IDLE_LIFE, NETWORK_LIFE, SEEN_EVERY, SESSION_LIFE, Token
 from denizen.users.model import UserMixin
+from denizen.users.values import email_key
 
 U = TypeVar("U", bound=UserMixin)
+# constants of a compiled statement: as parameters they would be sent at every request
+_SEEN_EVERY: Final = f"interval '{SEEN_EVERY.total_seconds():.0f} s'"
+_IDLE_LIFE: Final = f"interval '{IDLE_LIFE.total_seconds():.0f} s'"
 
 
 def who_am_i(model: type[UserMixin], sessions: Table, dialect: Dialect) -> CompiledStatement:
     """Compile the read that every authenticated request makes: a live session with its user.
 
     Binds `user_id`, `token_digest` and `skew`. The columns are the user's, under their attribute
-    names, and the session's `expires_at` as `session_expires_at`.
+    names, and the session's `session_id`, `session_expires_at` and `is_seen`: whether it was noted
+    lately that the session is in use.
     """
     columns = [attr.columns[0].label(attr.key) for attr in inspect(model).column_attrs]
-    skew = bindparam("skew", timedelta(0), Interval)
+    now = func.now() + bindparam("skew", timedelta(0), Interval)
     statement = (
-        select(*columns, sessions.c.expires_at.label("session_expires_at"))
+        select(
+            *columns,
+            sessions.c.id.label("session_id"),
+            sessions.c.expires_at.label("session_expires_at"),
+            (sessions.c.last_seen_at > now - literal_column(_SEEN_EVERY)).label("is_seen"),
+        )
         .select_from(sessions.join(table_of(model), sessions.c.user_id == model.id))
         .where(
             sessions.c.user_id == bindparam("user_id", type_=Uuid),
             sessions.c.token_digest == bindparam("token_digest", type_=LargeBinary),
-            sessions.c.expires_at > func.now() + skew,
+            sessions.c.expires_at > now,
+            sessions.c.last_seen_at > now - literal_column(_IDLE_LIFE),
             model.is_active,
         )
     )
     return CompiledStatement(statement, dialect)
 
 
+async def find_candidate(
+    db: Db, model: type[U], networks: Table, email: str, network: str
+) -> tuple[U | None, bool]:
+    """Give who has that address, and whether they have signed in from that network before."""
+    is_known = exists().where(networks.c.user_id == model.id, networks.c.network == network)
+    mine = model.email_key == email_key(email)
+    row = (await db.execute(select(model, is_known).where(mine))).first()
+    return (None, False) if row is None else (row[0], row[1])
+
+
 async def start_session(
-    db: Db, user: UserMixin, sessions: Table, token: Token, *, life: timedelta, skew: timedelta
+    db: Db, user: UserMixin, sessions: Table, token: Token, actor: Actor, now: Instant
 ) -> datetime | None:
     """Insert a session and give when it ends; None when the user may not sign in any more.
 
@@ -61,23 +92,57 @@ async def start_session(
     come to life again with the account.
     """
     model = type(user)
-    still_same = select(
-        model.id,
-        literal(token.digest, LargeBinary),
-        literal(uuid7(), Uuid),
-        func.now() + literal(life + skew, Interval),
-    ).where(
+    values: dict[str, ColumnElement[Any]] = {
+        "user_id": model.id,  # type: ignore[dict-item]  # a column it is, once mapped
+        "token_digest": literal(token.digest, LargeBinary),
+        "id": literal(uuid7(), Uuid),
+        "created_at": now,
+        "last_seen_at": now,
+        "expires_at": now + literal(SESSION_LIFE, Interval),
+        "address": literal((actor.address or "")[:ADDRESS_MAX] or None, String),
+        "user_agent": literal((actor.user_agent or "")[:AGENT_MAX] or None, String),
+    }
+    still_same = select(*values.values()).where(
         model.id == user.id,
         model.is_active,
         model.email_verified_at.is_not(None),
+        model.erase_after.is_(None),
         model.hashed_password == user.hashed_password,
     )
     # SHARE waits for a disabling that is under way, and is waited for by the next one
     source = still_same.with_for_update(read=True)
-    names = ["user_id", "token_digest", "id", "expires_at"]
-    statement = insert(sessions).from_select(names, source).returning(sessions.c.expires_at)
-    expires_at: datetime | None = await db.scalar(statement)
+    statement = insert(sessions).from_select(list(values), source)
+    expires_at: datetime | None = await db.scalar(statement.returning(sessions.c.expires_at))
     return expires_at
+
+
+async def remember_network(
+    db: Db, networks: Table, user_id: uuid.UUID, network: str, now: Instant
+) -> None:
+    """Note that somebody has signed in from a network."""
+    values = {"user_id": user_id, "network": network, "last_used_at": now}
+    known = upsert(networks).values(values)
+    await db.execute(
+        known.on_conflict_do_update(
+            index_elements=["user_id", "network"], set_={"last_used_at": known.excluded.last_used_at}
+        )
+    )
+
+
+async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:
+    """Note that a session is in use."""
+    mine = (sessions.c.user_id == token.user_id, sessions.c.token_digest == token.digest)
+    await db.execute(update(sessions).where(*mine).values(last_seen_at=now))
+
+
+async def list_sessions(
+    db: Db, sessions: Table, user_id: uuid.UUID, now: Instant
+) -> Sequence[Row[Any]]:
+    """Give a user's live sessions, the last used first."""
+    live = (sessions.c.expires_at > now, sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval))
+    statement = select(sessions).where(sessions.c.user_id == user_id, *live)
+    order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
+    return (await db.execute(statement.order_by(*order))).all()
 
 
 async def renew_hash(db: Db, user: UserMixin, hashed_password: str) -> None:
@@ -91,19 +156,37 @@ async def renew_hash(db: Db, user: UserMixin, hashed_password: str) -> None:
     await db.execute(update(table).where(*same).values(values))
 
 
-async def end_session(db: Db, sessions: Table, token: Token) -> bool:
-    """End the session of that token; whether there was one."""
-    mine = (sessions.c.user_id == token.user_id, sessions.c.token_digest == token.digest)
+async def end_session(
+    db: Db, sessions: Table, user_id: uuid.UUID, session_id: uuid.UUID
+) -> bool:
+    """End one of a user's sessions; whether there was one."""
+    mine = (sessions.c.user_id == user_id, sessions.c.id == session_id)
     result: Any = await db.execute(delete(sessions).where(*mine))
     return bool(result.rowcount)
 
 
-async def end_all_sessions(db: Db, sessions: Table, user_id: uuid.UUID) -> None:
-    """End every session of a user."""
-    await db.execute(delete(sessions).where(sessions.c.user_id == user_id))
+async def end_all_sessions(
+    db: Db, sessions: Table, user_id: uuid.UUID, *, but: uuid.UUID | None = None
+) -> int:
+    """End every session of a user, but one, and give how many there were."""
+    theirs = delete(sessions).where(sessions.c.user_id == user_id)
+    result: Any = await db.execute(theirs if but is None else theirs.where(sessions.c.id != but))
+    return int(result.rowcount)
 
 
-async def purge_expired(db: Db, sessions: Table, user_id: uuid.UUID, skew: timedelta) -> None:
-    """Remove the user's own sessions that are over, so that their rows don't pile up."""
-    is_over = sessions.c.expires_at <= func.now() + literal(skew, Interval)
-    await db.execute(delete(sessions).where(sessions.c.user_id == user_id, is_over))
+async def list_networks(db: Db, networks: Table, user_id: uuid.UUID) -> Sequence[Row[Any]]:
+    """Give the networks that a user has signed in from, the last used first."""
+    theirs = select(networks).where(networks.c.user_id == user_id)
+    return (await db.execute(theirs.order_by(networks.c.last_used_at.desc()))).all()
+
+
+async def purge_over(db: Db, sessions: Table, now: Instant) -> None:
+    """Remove all sessions that are over."""
+    is_idle = sessions.c.last_seen_at <= now - literal(IDLE_LIFE, Interval)
+    await db.execute(delete(sessions).where(or_(sessions.c.expires_at <= now, is_idle)))
+
+
+async def purge_networks(db: Db, networks: Table, now: Instant) -> None:
+    """Forget networks that nobody has signed in from for long."""
+    is_old = networks.c.last_used_at <= now - literal(NETWORK_LIFE, Interval)
+    await db.execute(delete(networks).where(is_old))

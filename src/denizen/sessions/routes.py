@@ -1,18 +1,32 @@
 """`/v1/sessions` and `/v1/me`: parse, call one scenario, answer."""
 
-from typing import Any
+import uuid
+from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
+from pydantic import BeforeValidator
 
 from denizen.db.direct import Row
 from denizen.errors import NotSignedInError
-from denizen.http.gate import Credentials, Gate, actor_of, bearer_token
+from denizen.http.gate import Credentials, Gate, bearer_token, unit_of
 from denizen.http.problems import documented
-from denizen.http.route import Route
+from denizen.http.values import canonical_uuid
 from denizen.sessions.scenarios import SessionScenarios
-from denizen.sessions.schemas import Introspect, IntrospectionView, SignedInView, SignIn
+from denizen.sessions.schemas import (
+    Introspect,
+    IntrospectionView,
+    SessionList,
+    SessionView,
+    SignedInView,
+    SignIn,
+)
 from denizen.users.schemas import UserView
+
+CLEAR: Final = {"Clear-Site-Data": '"cache", "cookies", "storage"'}  # ASVS 14.3.1
+SessionId = Annotated[
+    uuid.UUID, BeforeValidator(canonical_uuid), Path(alias="id", description="the session's id")
+]
 
 
 class SessionRoutes:
@@ -20,43 +34,62 @@ class SessionRoutes:
 
     def __init__(self, sessions: SessionScenarios[Any], gate: Gate) -> None:
         self._sessions = sessions
-        self.router = router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
-        router.add_api_route(
+        self._gate = gate
+        self.router = gate.router("/v1", "sessions")
+        self._add_signing_in()
+        self._add_devices()
+
+    def _add_signing_in(self) -> None:
+        self.router.add_api_route(
             "/sessions",
             self.sign_in,
             methods=["POST"],
             status_code=201,
             response_model=SignedInView,
-            responses=documented(400, 401, 408, 413, 415, 422),
+            responses=documented(400, 401, 408, 413, 415, 422, 429),
         )
-        router.add_api_route(
+        self.router.add_api_route(
             "/me",
             self.who_am_i,
             methods=["GET"],
             response_model=UserView,
             responses=documented(401),
         )
-        router.add_api_route(
+        only = self._gate.allow(scope="sessions:read", replays=False)
+        self.router.add_api_route(
             "/introspections",
             self.introspect,
             methods=["POST"],
             response_model=IntrospectionView,
             response_model_exclude_none=True,
-            dependencies=[Depends(gate.allow(scope="sessions:read"))],
+            dependencies=[Depends(only)],
             responses=documented(400, 401, 403, 408, 413, 415, 422),
         )
-        router.add_api_route(
-            "/me/sessions/current",
-            self.sign_out,
-            methods=["DELETE"],
-            status_code=204,
+
+    def _add_devices(self) -> None:
+        options: dict[str, Any] = {"dependencies": [self._gate.signed_in]}
+        self.router.add_api_route(
+            "/me/sessions",
+            self.list_sessions,
+            methods=["GET"],
+            response_model=SessionList,
             responses=documented(401),
+            **options,
         )
+        for path, act, answers in (
+            ("/me/sessions", self.end_all_sessions, documented(401, 409, 422)),
+            ("/me/sessions/current", self.sign_out, documented(401, 409, 422)),
+            ("/me/sessions/{id}", self.end_session, documented(401, 404, 409, 422)),
+        ):
+            self.router.add_api_route(
+                path, act, methods=["DELETE"], status_code=204, responses=answers, **options
+            )
 
     async def sign_in(self, request: Request, payload: SignIn) -> SignedInView:
         """Sign in; every refusal is the same 401."""
         password = payload.password.get_secret_value()
-        started = await self._sessions.sign_in(payload.email, password, actor=actor_of(request))
+        actor = self._gate.actor_of(request)
+        started = await self._sessions.sign_in(payload.email, password, actor=actor)
         return SignedInView(
             token=started.token.text,
             expires_at=started.expires_at,
@@ -76,9 +109,37 @@ class SessionRoutes:
         """
         return _as_json(await self._sessions.require_row(token))
 
-    async def sign_out(self, request: Request, credentials: Credentials) -> None:
+    async def list_sessions(self, request: Request) -> SessionList:
+        """List the devices that are signed in, the last used first."""
+        me = self._gate.me(request)
+        rows = await self._sessions.list_sessions(me.user_id)
+        return SessionList(items=[SessionView.of(row, me.session_id) for row in rows])
+
+    async def sign_out(self, request: Request) -> Response:
         """End this session; its token is dead at the next request."""
-        await self._sessions.sign_out(bearer_token(credentials), actor=actor_of(request))
+        await self._end(request, self._gate.me(request).session_id)
+        return Response(status_code=204, headers=CLEAR)
+
+    async def end_session(self, request: Request, session_id: SessionId) -> None:
+        """End one of one's own sessions."""
+        await self._end(request, session_id)
+
+    async def end_all_sessions(self, request: Request) -> Response:
+        """Sign out everywhere, here too."""
+        await self._sessions.end_all_sessions(
+            self._gate.me(request).user_id,
+            actor=self._gate.actor_of(request),
+            db=unit_of(request),
+        )
+        return Response(status_code=204, headers=CLEAR)
+
+    async def _end(self, request: Request, session_id: uuid.UUID) -> None:
+        await self._sessions.end_session(
+            self._gate.me(request).user_id,
+            session_id,
+            actor=self._gate.actor_of(request),
+            db=unit_of(request),
+        )
 
     async def introspect(self, payload: Introspect) -> IntrospectionView:
         """Tell whether a token is live, and whose it is; what is no token is simply not active."""

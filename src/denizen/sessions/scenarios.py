@@ -1,10 +1,13 @@
 """Use cases of sessions: sign in, find out who is signed in, sign out."""
 
+import contextlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypeVar
 
+from sqlalchemy import Row as SessionRow
 from sqlalchemy import inspect
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.base import instance_state
@@ -12,17 +15,22 @@ from sqlalchemy.orm.base import instance_state
 from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.direct import CompiledStatement, Row
+from denizen.db.errors import DataError
 from denizen.db.unit import Db
-from denizen.errors import NotSignedInError, SignInFailedError
+from denizen.errors import NotFoundError, NotSignedInError, SignInFailedError
+from denizen.mail.message import Kind
+from denizen.mail.queries import enqueue
+from denizen.mail.queue import may_mail
+from denizen.network import network_of
 from denizen.parts import Parts
+from denizen.passwords.check import check, forget_failures
 from denizen.passwords.rules import normalise
 from denizen.sessions import queries
 from denizen.sessions.model import Token
 from denizen.users.model import UserMixin
+from denizen.users.values import email_key
 
 U = TypeVar("U", bound=UserMixin)
-
-SESSION_LIFE: Final = timedelta(days=30)  # NIST SP 800-63B-4, AAL1: at most 30 days
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +56,40 @@ class SessionScenarios(Generic[U]):
 
         Whatever is wrong, exactly one hash is computed and one error raised: the answer tells
         nobody which addresses are known. No connection is held while hashing. A hash with older
-        parameters is renewed.
+        parameters is renewed. Who has the right password of an unconfirmed account is mailed the
+        link again.
 
         Raises:
-            SignInFailedError: unknown, no password, wrong, disabled or unconfirmed.
+            SignInFailedError: unknown, no password, wrong, disabled, unconfirmed, being erased, or
+                too many failures in a row.
+            ThrottledError: too many tries from there.
             OverloadedError: too many are being hashed.
         """
-        user = await self._db.run(
-            lambda db: self._parts.user_model.get_by_email(db, email), read_only=True
+        network = network_of(actor.address)
+        user, is_known = await self._db.run(
+            lambda db: queries.find_candidate(
+                db, self._parts.user_model, self._parts.tables.networks, email, network
+            ),
+            read_only=True,
         )
-        stored = None if user is None else user.hashed_password
-        is_right = await self._parts.hasher.verify(stored, normalise(password))
-        if not is_right or user is None or stored is None or not user.can_sign_in:
-            await self._note_failure(NOBODY if user is None else user.id, actor)
+        key = email_key(email)
+        try:
+            right = await check(self._parts, user, key, password, actor, is_known=is_known)
+        except SignInFailedError:
+            right = False  # guessed at too often: it is recorded like every other failure
+        if not right or user is None or not user.can_sign_in:
+            await self._note_failure(user, actor, is_right=right)
             raise SignInFailedError
         renewed = None
-        if self._parts.hasher.needs_rehash(stored):
+        if self._parts.hasher.needs_rehash(user.hashed_password or ""):
             renewed = await self._parts.hasher.hash(normalise(password))
         return await self._start(user, renewed, actor)
 
     async def require_row(self, token_text: str) -> Row:
-        """Give the row of "who am I": the user's columns and `session_expires_at`.
+        """Give the row of "who am I": the user's columns, `session_id` and `session_expires_at`.
 
-        One statement, no transaction, no ORM: revocation and roles hold at the next request.
+        One statement, no transaction, no ORM: revocation and roles hold at the next request. Once a
+        minute it is noted that the session is in use.
 
         Raises:
             NotSignedInError: not a token, unknown, ended, over, or the user is disabled.
@@ -86,6 +105,8 @@ class SessionScenarios(Generic[U]):
         )
         if row is None:
             raise NotSignedInError
+        if not row["is_seen"]:
+            await self._note_seen(token)
         return row
 
     async def require_user(self, token_text: str) -> U:
@@ -98,47 +119,89 @@ class SessionScenarios(Generic[U]):
         """
         return detached(self._parts.user_model, await self.require_row(token_text))
 
-    async def sign_out(
-        self, token_text: str, *, actor: Actor = OPERATOR, db: Db | None = None
+    async def list_sessions(
+        self, user_id: uuid.UUID, *, db: Db | None = None
+    ) -> Sequence[SessionRow[Any]]:
+        """Give a user's devices, the last used first."""
+        now = self._parts.clock.db_now
+
+        async def unit(db: Db) -> Sequence[SessionRow[Any]]:
+            return await queries.list_sessions(db, self._sessions, user_id, now)
+
+        return await (self._db.run(unit, read_only=True) if db is None else unit(db))
+
+    async def end_session(
+        self,
+        user_id: uuid.UUID,
+        session_id: uuid.UUID,
+        *,
+        actor: Actor = OPERATOR,
+        db: Db | None = None,
     ) -> None:
-        """End the session of this token; it is dead at the next request, on every worker.
+        """End one of a user's sessions.
 
         Raises:
-            NotSignedInError: there is no such session.
+            NotFoundError: the user has no such session.
         """
-        token = Token.parse(token_text)
-        if token is None:
-            raise NotSignedInError
 
         async def unit(db: Db) -> None:
-            if not await queries.end_session(db, self._sessions, token):
-                raise NotSignedInError
-            ended_by = replace(actor, kind="user", id=token.user_id)
-            audit = self._parts.tables.audit
-            await record(db, audit, "session.ended", ended_by, token.user_id)
+            if not await queries.end_session(db, self._sessions, user_id, session_id):
+                raise NotFoundError
+            await record(db, self._parts.tables.audit, "session.ended", actor, user_id)
 
         await self._db.run(unit, join=db)
 
-    async def _note_failure(self, user_id: uuid.UUID, actor: Actor) -> None:
+    async def end_all_sessions(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> int:
+        """End every session of a user and give how many there were."""
+
+        async def unit(db: Db) -> int:
+            ended = await queries.end_all_sessions(db, self._sessions, user_id)
+            after = {"sessions": ended}
+            audit = self._parts.tables.audit
+            await record(db, audit, "session.all_ended", actor, user_id, after=after)
+            return ended
+
+        return await self._db.run(unit, join=db)
+
+    async def _note_seen(self, token: Token) -> None:
+        """Note that the session is in use; that this can't be written ends nobody's request."""
+        now = self._parts.clock.db_now
+        with contextlib.suppress(DataError):
+            await self._db.run(lambda db: queries.note_seen(db, self._sessions, token, now))
+
+    async def _note_failure(self, user: U | None, actor: Actor, *, is_right: bool) -> None:
         """Record a failed sign-in: the same statements whether or not the address is known."""
-        audit = self._parts.tables.audit
-        await self._db.run(lambda db: record(db, audit, "session.refused", actor, user_id))
+        tables, kind = self._parts.tables, "email_verification"
+        unconfirmed = None
+        if is_right and user is not None and not user.email_verified:
+            unconfirmed = user if await may_mail(self._parts, kind, user.email) else None
+
+        async def unit(db: Db) -> None:
+            about = NOBODY if user is None else user.id
+            await record(db, tables.audit, "session.refused", actor, about)
+            if unconfirmed is not None:
+                to, locale = unconfirmed.email, unconfirmed.locale
+                await enqueue(db, tables.outbox, kind, to, actor=actor, locale=locale)
+
+        await self._db.run(unit)
 
     async def _start(self, user: U, renewed: str | None, actor: Actor) -> Started[U]:
         token = Token.new(user.id)
-        skew = self._parts.clock.skew
+        tables, now = self._parts.tables, self._parts.clock.db_now
+        network = network_of(actor.address)
 
         async def unit(db: Db) -> datetime:
-            await queries.purge_expired(db, self._sessions, user.id, skew)
-            expires_at = await queries.start_session(
-                db, user, self._sessions, token, life=SESSION_LIFE, skew=skew
-            )
+            expires_at = await queries.start_session(db, user, self._sessions, token, actor, now)
             if expires_at is None:
                 raise SignInFailedError
             if renewed is not None:
                 await queries.renew_hash(db, user, renewed)
+            await queries.remember_network(db, tables.networks, user.id, network, now)
+            await forget_failures(db, self._parts, user.email_key, network)
             started_by = replace(actor, kind="user", id=user.id)
-            await record(db, self._parts.tables.audit, "session.started", started_by, user.id)
+            await record(db, tables.audit, "session.started", started_by, user.id)
             return expires_at
 
         return Started(token, await self._db.run(unit), user)

@@ -1,10 +1,12 @@
 """What goes in and out of the sessions slice."""
 
-from datetime import datetime
+import uuid
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, SecretStr, field_serializer
+from pydantic import BaseModel, Field, SecretStr
+from sqlalchemy import Row
 
-from denizen.clock import rfc3339
+from denizen.clock import Rfc3339
 from denizen.users.schemas import Email, Payload, UserView
 from denizen.users.values import EMAIL_MAX
 
@@ -27,20 +29,43 @@ class IntrospectionView(BaseModel):
 
     active: bool
     user: UserView | None = None
-    expires_at: datetime | None = None
-
-    @field_serializer("expires_at", when_used="json")
-    def _as_utc(self, value: datetime | None) -> str | None:
-        return None if value is None else rfc3339(value)
+    expires_at: Rfc3339 | None = None
 
 
 class SignedInView(BaseModel):
     """A fresh session: the token, shown this once, and the instant after which it is dead."""
 
     token: str = Field(examples=["dz_AZ..."])
-    expires_at: datetime
+    expires_at: Rfc3339
     user: UserView
 
-    @field_serializer("expires_at", when_used="json")
-    def _as_utc(self, value: datetime) -> str:
-        return rfc3339(value)
+
+class SessionView(BaseModel):
+    """A signed-in device; `last_seen_at` is true to the minute."""
+
+    id: uuid.UUID
+    created_at: Rfc3339
+    last_seen_at: Rfc3339
+    expires_at: Rfc3339
+    address: str | None
+    user_agent: str | None
+    is_current: bool
+
+    @classmethod
+    def of(cls, row: Row[Any], current: uuid.UUID) -> Self:
+        """Show a session, and whether it is the one that asks."""
+        return cls(
+            id=row.id,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            expires_at=row.expires_at,
+            address=row.address,
+            user_agent=row.user_agent,
+            is_current=row.id == current,
+        )
+
+
+class SessionList(BaseModel):
+    """My devices, the last used first."""
+
+    items: list[SessionView]

@@ -48,6 +48,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
         username: as typed; unique by `username_key` (RFC 8265 UsernameCaseMapped, casefold).
         hashed_password: a PHC string; None: no password yet, nobody can sign in with one.
         email_verified_at: None: unconfirmed, can't sign in.
+        erase_after: set: nobody can sign in, and then the user is erased; a link undoes it.
         version: counts the changes; the ORM refuses to write over a version it has not read.
     """
 
@@ -76,6 +77,9 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
     is_active: Mapped[bool] = mapped_column(default=True)
     email_verified_at: Mapped[datetime | None] = mapped_column(
         DateTime(timezone=True), default=None
+    )
+    erase_after: Mapped[datetime | None] = mapped_column(
+        DateTime(timezone=True), init=False, default=None, index=True
     )
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), init=False, server_default=func.now()
@@ -137,7 +141,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
     @property
     def can_sign_in(self) -> bool:
         """Whether a right password opens a session."""
-        return self.is_active and self.email_verified
+        return self.is_active and self.email_verified and self.erase_after is None
 
 
 def _complete(model: type[Any], table: Table) -> None:

@@ -1,12 +1,14 @@
 """Statements about users that need more than a verb; they take `db`."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from denizen.clock import Instant
 from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, LastAdminError
@@ -15,6 +17,7 @@ from denizen.users.values import Role, email_key, username_key
 
 U = TypeVar("U", bound=UserMixin)
 
+_AUDITED: Final = ("email", "username", "role", "is_active", "email_verified", "locale")
 ORDERS: Final = ("created_at", "-created_at", "email", "-email", "username", "-username")
 
 
@@ -56,7 +59,10 @@ async def page_users(
 
 
 async def find_user(db: Db, model: type[U], name: str) -> U | None:
-    """Give the user whom an operator means: by id, by e-mail, or by username."""
+    """Give the user whom an operator means: by id, by e-mail, or by username.
+
+    Also one who is to be erased.
+    """
     try:
         user_id = uuid.UUID(name)
     except ValueError:
@@ -91,10 +97,28 @@ async def keep_an_admin(db: Db, model: type[U], leaving: uuid.UUID) -> None:
     Raises:
         LastAdminError: nobody else is.
     """
-    admins = select(model.id).where(model.role == "admin", model.is_active)
+    is_staying = (model.role == "admin", model.is_active, model.erase_after.is_(None))
+    admins = select(model.id).where(*is_staying)
     ids = (await db.scalars(admins.order_by(model.id).with_for_update())).all()
     if list(ids) == [leaving]:
         raise LastAdminError
+
+
+async def has_admin(db: Db, model: type[U]) -> bool:
+    """Whether there is an admin, active or not."""
+    admins = select(model.id).where(model.role == "admin")
+    return bool(await db.scalar(select(admins.exists())))
+
+
+async def due_for_erasure(db: Db, model: type[U], now: Instant, *, limit: int) -> Sequence[U]:
+    """Give users whose grace period is over, locked; those that another process has are left."""
+    due = select(model).where(model.erase_after <= now).order_by(model.erase_after).limit(limit)
+    return (await db.scalars(due.with_for_update(skip_locked=True))).all()
+
+
+def facts_of(user: UserMixin) -> dict[str, Any]:
+    """Give what the audit says of a user: the answer's fields, no secret among them."""
+    return {name: getattr(user, name) for name in _AUDITED}
 
 
 def _order(model: type[U], name: str) -> Order:
@@ -108,7 +132,7 @@ def _order(model: type[U], name: str) -> Order:
 
 
 def _conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found: list[ColumnElement[bool]] = [model.erase_after.is_(None)]
     if wanted.q is not None:
         part = wanted.q.casefold()
         keys = (model.email_key, model.username_key)

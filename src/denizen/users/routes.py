@@ -4,14 +4,13 @@ import re
 import uuid
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from denizen.db.errors import StaleVersionError
 from denizen.errors import InvalidError, Issue
-from denizen.http.gate import Gate, actor_of
+from denizen.http.gate import Gate, unit_of
 from denizen.http.problems import documented
-from denizen.http.route import Route
 from denizen.http.values import canonical_uuid, digits
 from denizen.users.queries import UserFilter
 from denizen.users.scenarios import UserScenarios
@@ -51,9 +50,10 @@ class UserRoutes:
 
     def __init__(self, users: UserScenarios[Any], gate: Gate) -> None:
         self._users = users
+        self._gate = gate
         readers = [Depends(gate.allow("admin", "support", scope="users:read"))]
         writers = [Depends(gate.allow("admin", scope="users:write"))]
-        self.router = router = APIRouter(prefix="/v1/users", tags=["users"], route_class=Route)
+        self.router = router = gate.router("/v1/users", "users")
         router.add_api_route(
             "",
             self.create_user,
@@ -99,8 +99,10 @@ class UserRoutes:
     async def create_user(
         self, request: Request, response: Response, payload: CreateUser
     ) -> UserView:
-        """Create a user; without a password nobody can sign in yet."""
-        user = await self._users.create_user(payload, actor=actor_of(request))
+        """Create a user, who is mailed a link: to set a password, or to confirm the address."""
+        user = await self._users.create_user(
+            payload, actor=self._gate.actor_of(request), db=unit_of(request)
+        )
         response.headers["Location"] = f"{request.url.path}/{user.id}"
         return _shown(user, response)
 
@@ -124,20 +126,25 @@ class UserRoutes:
         if_match: Annotated[str | None, Header()] = None,
     ) -> UserView:
         """Change a user; with `If-Match` only the version that was read."""
-        version = _version(if_match)
-        actor = actor_of(request)
-        user = await self._users.update_user(user_id, payload, version=version, actor=actor)
+        user = await self._users.update_user(
+            user_id,
+            payload,
+            version=_version(if_match),
+            actor=self._gate.actor_of(request),
+            db=unit_of(request),
+        )
         return _shown(user, response)
 
     async def delete_user(
-        self,
-        request: Request,
-        user_id: UserId,
-        erase: Annotated[str, Query(pattern="^now$")] = "now",
+        self, request: Request, user_id: UserId, erase: Erase | None = None
     ) -> None:
-        """Erase a user with everything of theirs."""
-        del erase  # the one way there is
-        await self._users.delete_user(user_id, actor=actor_of(request))
+        """Have a user erased in 30 days, or at once; until then a link in a mail undoes it."""
+        await self._users.delete_user(
+            user_id,
+            at_once=erase == "now",
+            actor=self._gate.actor_of(request),
+            db=unit_of(request),
+        )
 
 
 def _shown(user: Any, response: Response) -> UserView:

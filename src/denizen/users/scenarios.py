@@ -9,23 +9,27 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
-from denizen.audit.queries import blank, record
+from denizen.audit.queries import record_change
 from denizen.db.errors import TakenError
 from denizen.db.model import insert_row, update_row
 from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError
+from denizen.mail.message import Kind
+from denizen.mail.queries import enqueue
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
+from denizen.tokens.model import Purpose
+from denizen.tokens.queries import void
+from denizen.tokens.voiding import void_links
 from denizen.users import queries
+from denizen.users.erasure import erase, put_to_erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
 
 T = TypeVar("T")
-Facts = dict[str, Any]
-_AUDITED: Final = ("email", "username", "role", "is_active", "email_verified", "locale")
 U = TypeVar("U", bound=UserMixin)
 
 
@@ -50,7 +54,7 @@ class UserScenarios(Generic[U]):
         """
         if actor.kind == "key" and "role" in payload.model_fields_set:
             raise NotAllowedError
-        hashed_password = await self._hash_new_password(payload, db)
+        hashed_password = await self._hash_new_password(payload)
 
         async def unit(db: Db) -> U:
             user = self._user_model(
@@ -64,6 +68,7 @@ class UserScenarios(Generic[U]):
             )
             await insert_row(db, user)
             await self._record(db, "user.created", actor, user, {})
+            await self._welcome(db, user, actor)
             return user
 
         return await self._db.run(unit, join=db)
@@ -118,6 +123,8 @@ class UserScenarios(Generic[U]):
     ) -> U:
         """Change a user; disabling ends every session of theirs in the same unit.
 
+        A new address is confirmed by a link that is mailed to it, unless it is said to be theirs.
+
         Args:
             user_id: whom.
             payload: the fields to change.
@@ -135,25 +142,38 @@ class UserScenarios(Generic[U]):
         given = payload.given()
         if actor.kind == "key" and "role" in given:
             raise NotAllowedError
-        changes = self._columns(given)
+        changes, tables = self._columns(given), self._parts.tables
 
         async def unit(db: Db) -> U:
             if given.get("role", "admin") != "admin" or not given.get("is_active", True):
                 await self._keep_an_admin(db, user_id, actor)
             user = await self._lock(db, user_id, actor)
-            before = _facts(user)
+            before, key = queries.facts_of(user), user.email_key
             await update_row(db, user, version=version, **changes)
             if given.get("is_active") is False:
-                await end_all_sessions(db, self._parts.tables.sessions, user_id)
+                await end_all_sessions(db, tables.sessions, user_id)
+                await void_links(db, tables, user)
+            if user.email_key != key:
+                await void_links(db, tables, user, "email_changing")
+                await void(db, tables.tokens, user_id, Purpose.EMAIL_UNDO)
+                await self._welcome(db, user, actor)
             await self._record(db, "user.updated", actor, user, before)
             return user
 
         return await self._db.run(unit, join=db)
 
     async def delete_user(
-        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+        self,
+        user_id: uuid.UUID,
+        *,
+        at_once: bool = False,
+        actor: Actor = OPERATOR,
+        db: Db | None = None,
     ) -> None:
-        """Erase a user with everything of theirs; in the audit the person is blanked.
+        """Have a user erased with everything of theirs, after the grace period or at once.
+
+        In the grace period nobody finds or signs in as the user, a link in a mail undoes it, and
+        address and name stay taken.
 
         Raises:
             NotAllowedError: a key may delete ordinary users alone.
@@ -163,58 +183,68 @@ class UserScenarios(Generic[U]):
 
         async def unit(db: Db) -> None:
             await self._keep_an_admin(db, user_id, actor)
-            await self._lock(db, user_id, actor)
-            await self._user_model.delete(db, user_id)
-            await blank(db, self._parts.tables.audit, user_id)
-            await record(db, self._parts.tables.audit, "user.erased", actor, user_id)
+            user = await self._lock(db, user_id, actor, also_leaving=at_once)
+            await (erase if at_once else put_to_erase)(db, self._parts, user, actor)
 
         await self._db.run(unit, join=db)
 
-    async def _hash_new_password(self, payload: CreateUser, db: Db | None) -> str | None:
+    async def _hash_new_password(self, payload: CreateUser) -> str | None:
         """Check and hash; a taken name is refused before it costs a hash, the index decides."""
         if payload.password is None:
             return None
         password = check_password(
             payload.password.get_secret_value(),
             minimum=self._parts.password_min,
-            own_words=(payload.email, payload.username),
+            own_words=(payload.email, payload.username, *self._parts.context_words),
         )
-        taken = await self._read(
-            lambda unit: queries.is_taken(
-                unit, self._user_model, email=payload.email, username=payload.username
+        # in a unit of its own: a caller's would hold a connection while hashing
+        taken = await self._db.run(
+            lambda db: queries.is_taken(
+                db, self._user_model, email=payload.email, username=payload.username
             ),
-            db,
+            read_only=True,
         )
         if taken:
             raise TakenError(taken)
         return await self._parts.hasher.hash(password)
+
+    async def _welcome(self, db: Db, user: U, actor: Actor) -> None:
+        """Queue the link that lets a user in: to set a password, or to confirm the address."""
+        if user.hashed_password is None:
+            kind = "invitation"
+        elif not user.email_verified:
+            kind = "email_verification"
+        else:
+            return
+        await enqueue(
+            db,
+            self._parts.tables.outbox,
+            kind,
+            user.email,
+            actor=actor,
+            locale=user.locale,
+            user_id=user.id,
+        )
 
     async def _keep_an_admin(self, db: Db, user_id: uuid.UUID, actor: Actor) -> None:
         """See that an active admin stays; a key can't reach one in the first place."""
         if actor.kind != "key":
             await queries.keep_an_admin(db, self._user_model, user_id)
 
-    async def _lock(self, db: Db, user_id: uuid.UUID, actor: Actor) -> U:
+    async def _lock(
+        self, db: Db, user_id: uuid.UUID, actor: Actor, *, also_leaving: bool = False
+    ) -> U:
         """Give the user, locked, after seeing that the actor may touch them."""
-        user = _require(await self._user_model.lock(db, user_id))
+        user = _require(await self._user_model.lock(db, user_id), also_leaving=also_leaving)
         if actor.kind == "key" and user.role != "user":
             raise NotAllowedError
         return user
 
-    async def _record(self, db: Db, action: str, actor: Actor, user: U, before: Facts) -> None:
-        """Record what changed, and nothing when nothing did."""
-        after = _facts(user)
-        changed = [name for name in after if before.get(name) != after[name]]
-        if changed:
-            await record(
-                db,
-                self._parts.tables.audit,
-                action,
-                actor,
-                user.id,
-                before={name: before[name] for name in changed if name in before},
-                after={name: after[name] for name in changed},
-            )
+    async def _record(
+        self, db: Db, action: str, actor: Actor, user: U, before: dict[str, Any]
+    ) -> None:
+        audit, after = self._parts.tables.audit, queries.facts_of(user)
+        await record_change(db, audit, action, actor, user.id, before=before, after=after)
 
     def _columns(self, given: dict[str, Any]) -> dict[str, Any]:
         """Give the columns to write; `email_verified` comes last, for a new address resets it."""
@@ -231,12 +261,8 @@ class UserScenarios(Generic[U]):
         return await self._db.run(read, read_only=True)
 
 
-def _facts(user: UserMixin) -> Facts:
-    """Give what the audit says of a user: the answer's fields, no secret among them."""
-    return {name: getattr(user, name) for name in _AUDITED}
-
-
-def _require(user: U | None) -> U:
-    if user is None:
+def _require(user: U | None, *, also_leaving: bool = False) -> U:
+    """Give the user, unless there is none, or one who is to be erased."""
+    if user is None or (user.erase_after is not None and not also_leaving):
         raise NotFoundError
     return user

@@ -1,13 +1,12 @@
 """What goes in and out of the users slice: strict, and closed against unknown fields."""
 
 import uuid
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from denizen.clock import rfc3339
+from denizen.clock import Rfc3339
 from denizen.errors import InvalidError
 from denizen.users.model import UserMixin
 from denizen.users.values import EMAIL_MAX, USERNAME_MAX, Locale, Role, parse_email, parse_username
@@ -47,10 +46,19 @@ Password = Annotated[
 ]
 
 
+Token = Annotated[str, Field(max_length=1024, json_schema_extra={"writeOnly": True})]
+
+
 class Payload(BaseModel):
     """The base of every request body: strict types, no unknown fields, no input in its errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class OneToken(Payload):
+    """The token of a link in a mail."""
+
+    token: Token
 
 
 class CreateUser(Payload):
@@ -92,13 +100,9 @@ class UserView(BaseModel):
     is_active: bool
     email_verified: bool
     locale: Locale
-    created_at: datetime
-    updated_at: datetime
+    created_at: Rfc3339
+    updated_at: Rfc3339
     version: int
-
-    @field_serializer("created_at", "updated_at", when_used="json")
-    def _as_utc(self, value: datetime) -> str:
-        return rfc3339(value)
 
     @classmethod
     def of(cls, user: UserMixin) -> Self:

@@ -1,0 +1,1 @@
+"""My account: what somebody who is signed in sees and changes of themselves."""

@@ -1,0 +1,138 @@
+"""Use cases of one's own account: change it, delete it, undo that, take all data along."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row
+
+from denizen.audit.model import OPERATOR, Actor
+from denizen.audit.queries import events_about, record, record_change
+from denizen.db.model import update_row
+from denizen.db.unit import Db
+from denizen.errors import NotSignedInError, TokenInvalidError
+from denizen.parts import Parts
+from denizen.passwords.check import require_current_password
+from denizen.sessions.queries import list_networks, list_sessions
+from denizen.tokens.model import LinkToken, Purpose
+from denizen.tokens.queries import consume
+from denizen.users.erasure import put_to_erase
+from denizen.users.model import UserMixin
+from denizen.users.queries import facts_of, keep_an_admin
+
+U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings(Generic[U]):
+    """All that is held about a person."""
+
+    user: U
+    sessions: list[Row[Any]]
+    networks: list[Row[Any]]
+    events: list[Row[Any]]
+
+
+class AccountScenarios(Generic[U]):
+    """One's own account in one users table."""
+
+    def __init__(self, parts: Parts[U]) -> None:
+        self._parts = parts
+        self._db = parts.db
+
+    async def update_me(
+        self,
+        user_id: uuid.UUID,
+        changes: dict[str, Any],
+        *,
+        actor: Actor = OPERATOR,
+        db: Db | None = None,
+    ) -> U:
+        """Change one's own username or language.
+
+        Raises:
+            TakenError: the username belongs to somebody else.
+        """
+
+        async def unit(db: Db) -> U:
+            user = await self._parts.user_model.lock(db, user_id)
+            if user is None:
+                raise NotSignedInError
+            before = facts_of(user)
+            await update_row(db, user, **changes)
+            audit = self._parts.tables.audit
+            await record_change(
+                db, audit, "user.updated", actor, user.id, before=before, after=facts_of(user)
+            )
+            return user
+
+        return await self._db.run(unit, join=db)
+
+    async def request_deletion(
+        self, user_id: uuid.UUID, password: str, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Sign out everywhere and erase after the grace period; a mail has a link that undoes it.
+
+        Raises:
+            PasswordWrongError: the password is wrong.
+            LastAdminError: nobody else is an active admin.
+            ThrottledError: too many tries from there.
+            OverloadedError: too many passwords are being hashed.
+        """
+        model = self._parts.user_model
+        user = await self._db.run(lambda db: model.get_by_id(db, user_id), read_only=True)
+        if user is None:
+            raise NotSignedInError
+        await require_current_password(self._parts, user, password, actor)
+
+        async def unit(db: Db) -> None:
+            await keep_an_admin(db, model, user_id)
+            user = await model.lock(db, user_id)
+            if user is None or user.erase_after is not None:
+                raise NotSignedInError
+            await put_to_erase(db, self._parts, user, actor)
+
+        await self._db.run(unit, join=db)
+
+    async def undo_deletion(
+        self, text: str, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Keep an account that was to be erased; its owner may sign in again.
+
+        Raises:
+            TokenInvalidError: the link does not work.
+        """
+
+        async def unit(db: Db) -> None:
+            tables, now = self._parts.tables, self._parts.clock.db_now
+            token = LinkToken.parse(text)
+            row = await consume(db, tables.tokens, Purpose.DELETION_UNDO, token, now)
+            user = await self._parts.user_model.lock(db, row.user_id)
+            if user is None or user.erase_after is None:
+                raise TokenInvalidError
+            await update_row(db, user, erase_after=None)
+            owner = Actor("user", user.id, actor.address, actor.user_agent)
+            await record(db, tables.audit, "user.deletion_undone", owner, user.id)
+
+        await self._db.run(unit, join=db)
+
+    async def export(self, user_id: uuid.UUID) -> Holdings[U]:
+        """Give all that is held about a user; no secret is part of it.
+
+        Raises:
+            NotSignedInError: there is no such user any more.
+        """
+        tables, now = self._parts.tables, self._parts.clock.db_now
+
+        async def read(db: Db) -> Holdings[U]:
+            user = await self._parts.user_model.get_by_id(db, user_id)
+            if user is None:
+                raise NotSignedInError
+            return Holdings(
+                user,
+                list(await list_sessions(db, tables.sessions, user_id, now)),
+                list(await list_networks(db, tables.networks, user_id)),
+                list(await events_about(db, tables.audit, user_id)),
+            )
+
+        return await self._db.run(read, read_only=True)

@@ -1,0 +1,1 @@
+"""Addresses: confirmed by their owners, changed with confirmation and a way back."""

@@ -1,0 +1,98 @@
+"""Statements about idempotency keys; they take `db`.
+
+A key is claimed in a unit of its own, before anything happens. The answer is stored in the
+transaction of the effect: whoever finds one knows that the effect happened, and whoever finds none
+knows that it did not.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Interval, Row, Table, delete, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from denizen.clock import Instant
+from denizen.db.unit import Db
+from denizen.errors import IdempotencyBusyError, IdempotencyMismatchError
+from denizen.idempotency.model import KEPT, LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One try at a request under a key."""
+
+    principal_id: uuid.UUID
+    key_digest: bytes
+    fingerprint: bytes
+    id: uuid.UUID
+
+
+async def claim_key(db: Db, keys: Table, claim: Claim, now: Instant) -> Row[Any] | None:
+    """Claim a key; None when it is ours now, or else the row with the answer that was given.
+
+    Raises:
+        IdempotencyMismatchError: the key was used for another request.
+        IdempotencyBusyError: a request with this key is running.
+    """
+    fresh = insert(keys).values(
+        principal_id=claim.principal_id,
+        key_digest=claim.key_digest,
+        fingerprint=claim.fingerprint,
+        claim_id=claim.id,
+        claimed_at=now,
+    )
+    is_dead = keys.c.status.is_(None) & (keys.c.claimed_at < now - literal(LEASE, Interval))
+    is_old = keys.c.claimed_at < now - literal(KEPT, Interval)
+    values = {name: fresh.excluded[name] for name in ("fingerprint", "claim_id", "claimed_at")}
+    claimed = fresh.on_conflict_do_update(
+        index_elements=["principal_id", "key_digest"],
+        set_=values | {"status": None, "headers": None, "body": None},
+        where=or_(is_dead, is_old),
+    )
+    if await db.scalar(claimed.returning(keys.c.claim_id)) is not None:
+        return None
+    row = (await db.execute(select(keys).where(*_same_key(keys, claim)))).first()
+    if row is None:  # released in between
+        raise IdempotencyBusyError
+    if row.fingerprint != claim.fingerprint:
+        raise IdempotencyMismatchError
+    if row.status is None:
+        raise IdempotencyBusyError
+    return row
+
+
+async def keep_answer(
+    db: Db, keys: Table, claim: Claim, *, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Store the answer in the transaction of the effect.
+
+    Raises:
+        IdempotencyBusyError: the claim took too long and is somebody else's; the effect must not
+            stand.
+    """
+    mine = (*_same_key(keys, claim), keys.c.claim_id == claim.id, keys.c.status.is_(None))
+    values = {"status": status, "headers": headers, "body": body}
+    result: Any = await db.execute(update(keys).where(*mine).values(values))
+    if not result.rowcount:
+        raise IdempotencyBusyError
+
+
+async def release_key(db: Db, keys: Table, claim: Claim) -> None:
+    """Give the key back after a refused try; an answer that was stored after all stays."""
+    mine = (*_same_key(keys, claim), keys.c.claim_id == claim.id, keys.c.status.is_(None))
+    await db.execute(delete(keys).where(*mine))
+
+
+async def purge(db: Db, keys: Table, now: Instant) -> None:
+    """Remove what is too old to be repeated."""
+    await db.execute(delete(keys).where(keys.c.claimed_at < now - literal(KEPT, Interval)))
+
+
+async def forget_person(db: Db, keys: Table, user_id: uuid.UUID) -> None:
+    """Remove what a person has sent."""
+    await db.execute(delete(keys).where(keys.c.principal_id == user_id))
+
+
+def _same_key(keys: Table, claim: Claim) -> tuple[Any, ...]:
+    return (keys.c.principal_id == claim.principal_id, keys.c.key_digest == claim.key_digest)

@@ -1,0 +1,1 @@
+"""Mail: queued in the transaction of its cause, sent by a worker, in the recipient's language."""

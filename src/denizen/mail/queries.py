@@ -1,0 +1,127 @@
+"""Statements about the outbox; they take `db`. Other slices queue their mails through here."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Interval, Row, Table, delete, func, insert, literal, or_, select, update
+from uuid_utils.compat import uuid7
+
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.clock import Instant
+from denizen.db.unit import Db
+from denizen.mail.message import Kind
+from denizen.users.values import email_key
+
+KEPT: Final = timedelta(days=30)  # how long it is known that a mail was sent, or never was
+# what leads to an account; notices are sent whatever happens meanwhile
+_LEADING_IN: Final = (
+    "email_verification",
+    "invitation",
+    "password_reset",
+    "email_change",
+)
+
+
+async def enqueue(
+    db: Db,
+    outbox: Table,
+    kind: Kind,
+    email: str,
+    *,
+    actor: Actor,
+    locale: str,
+    user_id: uuid.UUID | None = None,
+) -> uuid.UUID:
+    """Queue a mail in the caller's transaction and give the id of the request.
+
+    Args:
+        db: the session of the act.
+        outbox: the table.
+        kind: what it is about.
+        email: the address: the mailbox, or whose account is looked for when it is sent.
+        actor: who asks; the mail tells from where.
+        locale: the language, where no account has one.
+        user_id: whose it is, where that is known already.
+    """
+    request_id = uuid7()
+    facts = {
+        "address": (actor.address or "")[:ADDRESS_MAX],
+        "user_agent": (actor.user_agent or "")[:AGENT_MAX],
+    }
+    values = {
+        "id": request_id,
+        "kind": kind,
+        "user_id": user_id,
+        "email": email,
+        "email_key": email_key(email),
+        "locale": locale,
+        "facts": facts,
+    }
+    await db.execute(insert(outbox).values(values))
+    return request_id
+
+
+async def claim_due(
+    db: Db, outbox: Table, *, limit: int, lease: timedelta, now: Instant
+) -> Sequence[Row[Any]]:
+    """Take mails that are due, for as long as the lease; no two workers get the same.
+
+    A worker that dies has its mails tried again by whoever comes first after the lease.
+    """
+    due = (
+        select(outbox.c.id)
+        .where(outbox.c.next_try_at <= now)
+        .order_by(outbox.c.next_try_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = (
+        update(outbox)
+        .where(outbox.c.id.in_(due))
+        .values(attempts=outbox.c.attempts + 1, next_try_at=now + literal(lease, Interval))
+    )
+    return (await db.execute(taken.returning(outbox))).all()
+
+
+async def has_due(db: Db, outbox: Table, now: Instant) -> bool:
+    """Whether a mail is due."""
+    return bool(await db.scalar(select(select(outbox.c.id).where(outbox.c.next_try_at <= now).exists())))
+
+
+async def mark_done(db: Db, outbox: Table, mail_id: uuid.UUID, *, is_sent: bool) -> None:
+    """Note that nothing is left to do; whom it went to is forgotten."""
+    values = {"next_try_at": None, "error": None, "email": None, "email_key": None, "facts": {}}
+    values["sent_at"] = func.now() if is_sent else None
+    await db.execute(update(outbox).where(outbox.c.id == mail_id).values(values))
+
+
+async def put_off(
+    db: Db, outbox: Table, mail_id: uuid.UUID, *, error: str, until: Instant | None
+) -> None:
+    """Note why a mail was not sent, and when it is tried again; None: never."""
+    values = {"next_try_at": until, "error": error[:200]}
+    await db.execute(update(outbox).where(outbox.c.id == mail_id).values(values))
+
+
+async def forget_links(
+    db: Db, outbox: Table, user_id: uuid.UUID, key: str, *more: Kind
+) -> None:
+    """Take back queued mails that would lead into an account, and those of `more` kinds."""
+    theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
+    pending = outbox.c.next_try_at.is_not(None)
+    kinds = (*_LEADING_IN, *more)
+    await db.execute(delete(outbox).where(theirs, pending, outbox.c.kind.in_(kinds)))
+
+
+async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
+    """Remove every trace of a person."""
+    theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
+    await db.execute(delete(outbox).where(theirs))
+
+
+async def purge(db: Db, outbox: Table, now: Instant) -> None:
+    """Remove what was finished long ago."""
+    is_old = outbox.c.created_at < now - literal(KEPT, Interval)
+    await db.execute(delete(outbox).where(outbox.c.next_try_at.is_(None), is_old))

@@ -1,0 +1,91 @@
+"""Whether a password is somebody's: throttled, one computation, the same for whoever it is not.
+
+Scenarios share this function; it holds no connection while it hashes.
+"""
+
+from typing import TypeVar
+
+from denizen.audit.model import Actor
+from denizen.db.unit import Db
+from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
+from denizen.network import network_of
+from denizen.parts import Parts
+from denizen.passwords.rules import normalise
+from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_NETWORK, SIGN_IN_PAIR
+from denizen.throttle.queries import clear, spend
+from denizen.users.model import UserMixin
+
+U = TypeVar("U", bound=UserMixin)
+
+
+async def check(
+    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, is_known: bool
+) -> bool:
+    """Whether the password is that user's; for nobody, and for who has none, it is not.
+
+    Every try is paid for before it is hashed, by the address that was named and the network that it
+    comes from, so that no number of tries at once gets more computed than the limits say. From a
+    network where the owner has signed in before, strangers' failures elsewhere don't count.
+
+    Args:
+        parts: what scenarios are made of.
+        user: whose password it would be.
+        key: the address's key, known or not.
+        password: as typed.
+        actor: who tries, from where.
+        is_known: whether the user has signed in from that network before.
+
+    Raises:
+        SignInFailedError: too many failures in a row at this address; nothing was computed.
+        ThrottledError: too many tries from there.
+        OverloadedError: too many are being hashed.
+    """
+    if parts.throttled:
+        await _spend(parts, key, network_of(actor.address), is_known=is_known)
+    stored = None if user is None else user.hashed_password
+    return await parts.hasher.verify(stored, normalise(password)) and stored is not None
+
+
+async def require_current_password(
+    parts: Parts[U], user: U, password: str, actor: Actor
+) -> None:
+    """Ask somebody who is signed in for the password again.
+
+    Raises:
+        PasswordWrongError: it is wrong, or there were too many failures in a row.
+        ThrottledError: too many tries from there.
+        OverloadedError: too many are being hashed.
+    """
+    try:
+        right = await check(parts, user, user.email_key, password, actor, is_known=True)
+    except SignInFailedError:
+        right = False
+    if not right:
+        raise PasswordWrongError
+
+
+async def forget_failures(
+    db: Db, parts: Parts[U], key: str, network: str | None = None
+) -> None:
+    """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
+    values = [(SIGN_IN_ACCOUNT, key)]
+    if network is not None:
+        values.append((SIGN_IN_PAIR, _pair(key, network)))
+    await clear(db, parts.tables.throttles, values)
+
+
+def _pair(key: str, network: str) -> str:
+    return f"{key} {network}"
+
+
+async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> None:
+    charges = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, _pair(key, network))]
+    if not is_known:
+        charges.append((SIGN_IN_ACCOUNT, key))
+    table, skew = parts.tables.throttles, parts.clock.skew
+    try:
+        await parts.db.run(lambda db: spend(db, table, charges, skew))
+    except ThrottledError as error:
+        if error.limit == SIGN_IN_ACCOUNT.name:
+            raise SignInFailedError from None
+        raise

@@ -1,0 +1,1 @@
+"""Registration, e-mail first: a stranger gives an address, its owner chooses the rest."""
