@@ -81,7 +81,7 @@ class Denizen(Generic[U]):
         self.sessions: SessionScenarios[U] = SessionScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
-        self._gate = Gate(self.sessions, self.keys)
+        self._gate = Gate(self.sessions, self.keys, settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.

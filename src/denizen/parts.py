@@ -11,6 +11,7 @@ from denizen.db.manager import DBSessionManager
 from denizen.keys.model import keys_table
 from denizen.passwords.hasher import PasswordHasher
 from denizen.sessions.model import sessions_table
+from denizen.throttle.model import throttles_table
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
@@ -23,11 +24,14 @@ class Tables:
     sessions: Table
     audit: Table
     keys: Table
+    throttles: Table
 
     @classmethod
     def of(cls, users: Table) -> "Tables":
         """Give the tables, made at the first call."""
-        return cls(sessions_table(users), audit_table(users), keys_table(users))
+        return cls(
+            sessions_table(users), audit_table(users), keys_table(users), throttles_table(users)
+        )
 
 
 @dataclass(frozen=True, slots=True)

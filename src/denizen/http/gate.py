@@ -1,6 +1,6 @@
 """Who may pass: the bearer token of a request, and the roles or the scope that a route asks for."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -9,8 +9,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from denizen.audit.model import Actor
 from denizen.errors import NotAllowedError, NotSignedInError
+from denizen.http.client import client_address
 from denizen.keys.model import KEY_PREFIX, Scope
 from denizen.keys.scenarios import KeyScenarios
+from denizen.network import Network
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.users.values import Role
 
@@ -24,11 +26,23 @@ Check = Callable[..., Awaitable[Actor]]
 
 
 class Gate:
-    """Dependencies that let a request through; they ask the database at every request."""
+    """Dependencies that let a request through; they ask the database at every request.
 
-    def __init__(self, sessions: SessionScenarios[Any], keys: KeyScenarios[Any]) -> None:
+    Args:
+        sessions: who is behind a token.
+        keys: what is behind a key.
+        trusted: the proxies whose word about the client's address counts.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionScenarios[Any],
+        keys: KeyScenarios[Any],
+        trusted: Sequence[Network] = (),
+    ) -> None:
         self._sessions = sessions
         self._keys = keys
+        self._trusted = trusted
 
     def allow(self, *roles: Role, scope: Scope | None = None) -> Check:
         """Make a dependency that lets these roles and keys with this scope through.
@@ -42,7 +56,7 @@ class Gate:
 
         async def check(request: Request, credentials: Credentials) -> Actor:
             token = bearer_token(credentials)
-            here = actor_of(request)
+            here = self.actor_of(request)
             if token.startswith(KEY_PREFIX):
                 key = await self._keys.require_key(token)
                 if scope not in key.scopes:
@@ -58,14 +72,13 @@ class Gate:
 
         return check
 
-
-def actor_of(request: Request) -> Actor:
-    """Give who acts: whoever passed the gate, or else somebody unknown at that address."""
-    known: Actor | None = getattr(request.state, "actor", None)
-    if known is not None:
-        return known
-    address = request.client.host if request.client is not None else None
-    return Actor("anonymous", None, address, request.headers.get("user-agent"))
+    def actor_of(self, request: Request) -> Actor:
+        """Give who acts: whoever passed the gate, or else somebody unknown at that address."""
+        known: Actor | None = getattr(request.state, "actor", None)
+        if known is not None:
+            return known
+        address = client_address(request.scope, self._trusted)
+        return Actor("anonymous", None, address, request.headers.get("user-agent"))
 
 
 def bearer_token(credentials: HTTPAuthorizationCredentials | None) -> str:

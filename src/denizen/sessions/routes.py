@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from denizen.db.direct import Row
 from denizen.errors import NotSignedInError
-from denizen.http.gate import Credentials, Gate, actor_of, bearer_token
+from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.problems import documented
 from denizen.http.route import Route
 from denizen.sessions.scenarios import SessionScenarios
@@ -20,6 +20,7 @@ class SessionRoutes:
 
     def __init__(self, sessions: SessionScenarios[Any], gate: Gate) -> None:
         self._sessions = sessions
+        self._gate = gate
         self.router = router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
         router.add_api_route(
             "/sessions",
@@ -56,7 +57,8 @@ class SessionRoutes:
     async def sign_in(self, request: Request, payload: SignIn) -> SignedInView:
         """Sign in; every refusal is the same 401."""
         password = payload.password.get_secret_value()
-        started = await self._sessions.sign_in(payload.email, password, actor=actor_of(request))
+        actor = self._gate.actor_of(request)
+        started = await self._sessions.sign_in(payload.email, password, actor=actor)
         return SignedInView(
             token=started.token.text,
             expires_at=started.expires_at,
@@ -78,7 +80,8 @@ class SessionRoutes:
 
     async def sign_out(self, request: Request, credentials: Credentials) -> None:
         """End this session; its token is dead at the next request."""
-        await self._sessions.sign_out(bearer_token(credentials), actor=actor_of(request))
+        actor = self._gate.actor_of(request)
+        await self._sessions.sign_out(bearer_token(credentials), actor=actor)
 
     async def introspect(self, payload: Introspect) -> IntrospectionView:
         """Tell whether a token is live, and whose it is; what is no token is simply not active."""

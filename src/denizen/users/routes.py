@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from denizen.db.errors import StaleVersionError
 from denizen.errors import InvalidError, Issue
-from denizen.http.gate import Gate, actor_of
+from denizen.http.gate import Gate
 from denizen.http.problems import documented
 from denizen.http.route import Route
 from denizen.http.values import canonical_uuid, digits
@@ -51,6 +51,7 @@ class UserRoutes:
 
     def __init__(self, users: UserScenarios[Any], gate: Gate) -> None:
         self._users = users
+        self._gate = gate
         readers = [Depends(gate.allow("admin", "support", scope="users:read"))]
         writers = [Depends(gate.allow("admin", scope="users:write"))]
         self.router = router = APIRouter(prefix="/v1/users", tags=["users"], route_class=Route)
@@ -100,7 +101,7 @@ class UserRoutes:
         self, request: Request, response: Response, payload: CreateUser
     ) -> UserView:
         """Create a user; without a password nobody can sign in yet."""
-        user = await self._users.create_user(payload, actor=actor_of(request))
+        user = await self._users.create_user(payload, actor=self._gate.actor_of(request))
         response.headers["Location"] = f"{request.url.path}/{user.id}"
         return _shown(user, response)
 
@@ -125,7 +126,7 @@ class UserRoutes:
     ) -> UserView:
         """Change a user; with `If-Match` only the version that was read."""
         version = _version(if_match)
-        actor = actor_of(request)
+        actor = self._gate.actor_of(request)
         user = await self._users.update_user(user_id, payload, version=version, actor=actor)
         return _shown(user, response)
 
@@ -137,7 +138,7 @@ class UserRoutes:
     ) -> None:
         """Erase a user with everything of theirs."""
         del erase  # the one way there is
-        await self._users.delete_user(user_id, actor=actor_of(request))
+        await self._users.delete_user(user_id, actor=self._gate.actor_of(request))
 
 
 def _shown(user: Any, response: Response) -> UserView:
