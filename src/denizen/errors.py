@@ -12,6 +12,7 @@
     ├── IdempotencyMismatchError  an Idempotency-Key was used for another request
     ├── IdempotencyBusyError      a request with that Idempotency-Key is running
     ├── NotAllowedError           signed in, but the role does not reach this far
+    ├── ThrottledError            too many tries of one kind; names the limit, and when to come back
     └── OverloadedError           the hash pool's queue is full; try again in a moment
 
 The data layer has a tree of its own (`denizen.db.errors`): taken values, stale versions, bad
@@ -105,6 +106,23 @@ class NotAllowedError(DenizenError):
     """Raised when the signed-in person's role does not allow the act."""
 
     code = "not_allowed"
+
+
+class ThrottledError(DenizenError):
+    """Raised when a limit on tries is reached.
+
+    Attributes:
+        limit: the name of the limit (`denizen.throttle.model`), for the program; callers from
+            outside are not told it.
+        retry_after: whole seconds until one more try passes, at least 1.
+    """
+
+    code = "throttled"
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        super().__init__(f"too many tries; try again in {retry_after} s")
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class OverloadedError(DenizenError):

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from denizen.db.engine import DatabaseSettings, DatabaseUrlError, describe_url, parse_url
+from denizen.network import Network, parse_network
 
 PREFIX: Final = "DENIZEN_"
 
@@ -50,6 +51,7 @@ def cores() -> int:
 
 
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_url)]
+Networks = list[Annotated[Network, BeforeValidator(parse_network)]]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -100,6 +102,14 @@ class Settings(BaseSettings):
         60, ge=5, le=1440, description="minutes that a link to set a new password works"
     )
     audit_days: int = Field(400, ge=1, le=36500, description="days that audit events are kept")
+    trusted_proxies: Annotated[Networks, NoDecode, BeforeValidator(_split)] = Field(
+        default_factory=list,
+        description="addresses or networks of proxies in front, separated by commas; of these alone"
+        " X-Forwarded-For is believed",
+    )
+    throttle: Literal["on", "off"] = Field(
+        "on", description="whether tries are limited per account and network; off for load tests"
+    )
     password_min: int = Field(
         15, ge=8, le=64, description="shortest password in code points (NIST: 15 when it is alone)"
     )
@@ -244,7 +254,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return describe_url(value.get_secret_value())
     if isinstance(value, list):
-        return ",".join(value) or "none"
+        return ",".join(map(str, value)) or "none"
     return "unset" if value is None else str(value)
 
 

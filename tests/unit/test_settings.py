@@ -1,5 +1,6 @@
 """Settings: sources, checks, masks."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("PASSWORD_MIN", "7"), ("PASSWORD_MIN", "many"), ("PORT", "0"), ("PORT", "99999"),
         ("WORKERS", "0"), ("DOCS", "yes"), ("DATABASE_URL", "mysql://me:canary@h/d"),
         ("DATABASE_URL", "postgresql://me:canary@h"), ("MIGRATE_URL", "canary"),
-        ("DATABASE_STATEMENT_TIMEOUT", "-1"), ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_STATEMENT_TIMEOUT", "-1"), ("DATABASE_POOL_SIZE", "0"), ("THROTTLE", "no"),
+        ("TRUSTED_PROXIES", "*"), ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.1/8"),
     ],
 )  # fmt: skip
 def test_wrong_value_names_its_variable(
@@ -77,3 +79,14 @@ def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DENIZEN_CORS_ORIGINS", "https://a.example, https://b.example,")
 
     assert Settings.load().cors_origins == ["https://a.example", "https://b.example"]
+
+
+def test_trusted_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses and networks of both families, and shown as they are understood."""
+    assert Settings.load().trusted_proxies == []
+    monkeypatch.setenv("DENIZEN_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,fd00::/8,")
+    settings = Settings.load()
+
+    shown = {row.variable: row for row in listed(settings)}["DENIZEN_TRUSTED_PROXIES"]
+    assert (shown.value, shown.default) == ("127.0.0.1/32,10.0.0.0/8,fd00::/8", "none")
+    assert all(isinstance(one, IPv4Network | IPv6Network) for one in settings.trusted_proxies)

@@ -3,14 +3,16 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, Table, delete, insert, select, text, update
+from sqlalchemy import Row, Table, delete, distinct, func, insert, select, text, update
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
 from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
+
+_LATEST: Final = 10_000
 
 
 async def record(
@@ -94,6 +96,27 @@ async def page_events(
     order = Order("id", (audit.c.id,), descending=True)
     filters = (user_id, action)
     return await fetch_page(db, statement, order, limit=limit, cursor=cursor, filters=filters)
+
+
+async def origin_of_sign_ins(db: Db, audit: Table, since: uuid.UUID) -> Row[Any]:
+    """Count the latest `sign_ins` from any address, their `users` and `addresses`.
+
+    `address` is one of them. Among the latest events, as many as a statement has time for.
+
+    Args:
+        db: any session.
+        audit: the table.
+        since: the smallest UUIDv7 of the moment to begin at: ids are indexed, in order of time.
+    """
+    latest = select(audit).where(audit.c.id >= since).order_by(audit.c.id.desc())
+    events = latest.limit(_LATEST).subquery().c
+    statement = select(
+        func.count().label("sign_ins"),
+        func.count(distinct(events.user_id)).label("users"),
+        func.count(distinct(events.address)).label("addresses"),
+        func.max(events.address).label("address"),
+    ).where(events.action == "session.started", events.address.is_not(None))
+    return (await db.execute(statement)).one()
 
 
 async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:

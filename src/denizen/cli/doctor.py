@@ -2,14 +2,17 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import typer
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
+from denizen.audit.model import audit_table
+from denizen.audit.queries import origin_of_sign_ins
 from denizen.cli.running import (
     BEHIND,
     REFUSED,
@@ -23,12 +26,18 @@ from denizen.cli.running import (
     reporting,
 )
 from denizen.db.manager import DBSessionManager
+from denizen.db.model import table_of
 from denizen.migrations import schema_is_current
 from denizen.settings import Settings
+from denizen.users.model import UserModel
 
 OLDEST_SERVER: Final = 150_000
 CLOCK_TOLERANCE: Final = 2.0  # seconds
 NIST_ALONE: Final = 15
+DAY: Final = 86_400  # seconds
+# so many sign-ins of so many people from one place are hardly one household's
+CROWD_SIGN_INS: Final = 20
+CROWD_USERS: Final = 5
 _FACTS: Final = text(
     """
     SELECT current_setting('server_version_num')::int AS version,
@@ -79,6 +88,7 @@ async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
             facts = (await connection.execute(_FACTS)).mappings().one()
             middle = (began + time.time()) / 2
         is_current = await schema_is_current(db.engine)
+        origin = await _origin(db) if is_current else None
     finally:
         await db.close_connections()
     drift = abs(facts["clock"].timestamp() - middle)
@@ -89,7 +99,15 @@ async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
         _connections(facts, settings),
         _clock(drift),
         _passwords(settings),
+        _throttle(settings),
+        _clients(settings, origin),
     ]
+
+
+async def _origin(db: DBSessionManager) -> Row[Any]:
+    audit = audit_table(table_of(UserModel))
+    yesterday = uuid.UUID(int=int((time.time() - DAY) * 1000) << 80)
+    return await db.run(lambda unit: origin_of_sign_ins(unit, audit, yesterday), read_only=True)
 
 
 def _database(facts: Any, *, is_current: bool) -> Iterator[Finding]:
@@ -146,3 +164,29 @@ def _passwords(settings: Settings) -> Finding:
         )
         return Finding("warn", "passwords", said)
     return Finding("ok", "passwords", f"at least {settings.password_min} characters")
+
+
+def _throttle(settings: Settings) -> Finding:
+    if settings.throttle == "off":
+        said = "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on"
+        return Finding("warn", "throttle", said)
+    return Finding("ok", "throttle", "tries are limited per account and network")
+
+
+def _clients(settings: Settings, origin: Row[Any] | None) -> Finding:
+    """See whether a proxy stands in front and nobody said so: all clients then share one limit."""
+    if settings.trusted_proxies:
+        believed = ", ".join(map(str, settings.trusted_proxies))
+        return Finding("ok", "clients", f"X-Forwarded-For is believed of {believed}")
+    if (
+        origin is not None
+        and origin.sign_ins >= CROWD_SIGN_INS
+        and origin.users >= CROWD_USERS
+        and origin.addresses == 1
+    ):
+        said = (
+            f"the last {origin.sign_ins} sign-ins all came from {origin.address}: if that is your "
+            f"proxy, set DENIZEN_TRUSTED_PROXIES to {origin.address}"
+        )
+        return Finding("warn", "clients", said)
+    return Finding("ok", "clients", "their addresses are those of the connections")

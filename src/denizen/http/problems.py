@@ -65,6 +65,9 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.IdempotencyBusyError: Problem(
         409, "Conflict", "A request with this Idempotency-Key is still running.", RETRY
     ),
+    errors.ThrottledError: Problem(
+        429, "Too many requests", "Too many tries; wait as long as `Retry-After` says.", RETRY
+    ),
     errors.OverloadedError: Problem(
         503, "Overloaded", "Too many passwords are being checked; try again.", RETRY
     ),
@@ -129,7 +132,7 @@ def from_error(error: errors.DenizenError | db_errors.DataError) -> Response | N
     detail, headers = problem.detail, problem.headers
     if isinstance(error, db_errors.TakenError) and error.fields:
         detail = _taken(error.fields[0])
-    if isinstance(error, errors.OverloadedError):
+    if isinstance(error, errors.OverloadedError | errors.ThrottledError):
         headers = {"Retry-After": str(error.retry_after)}
     code = "invalid" if isinstance(error, db_errors.CursorError) else error.code
     issues = _issues(error)

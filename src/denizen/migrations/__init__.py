@@ -28,6 +28,7 @@ _GRANTS: Final = {
     "TABLE idempotency_keys": "SELECT, INSERT, UPDATE, DELETE",
     "TABLE api_keys": "SELECT, INSERT, UPDATE",
     "TABLE audit_events": "SELECT, INSERT",
+    "TABLE throttles": "SELECT, INSERT, UPDATE, DELETE",
     "TABLE alembic_version": "SELECT",
     "FUNCTION audit_blank(uuid)": "EXECUTE",
     "FUNCTION audit_purge(timestamptz)": "EXECUTE",

@@ -171,6 +171,67 @@ def test_doctor_finds_a_database_that_may_lose_data(folder: Path, databases: Dat
     assert "fsync" in done.stdout
 
 
+_SIGN_IN = """
+INSERT INTO audit_events (user_id, id, action, actor_kind, address, before, after)
+SELECT ('00000000-0000-7000-8000-' || lpad((n % {users})::text, 12, '0'))::uuid,
+       (lpad(to_hex((extract(epoch FROM now() - interval '{ago}') * 1000)::bigint), 12, '0')
+        || '7000' || '8000' || lpad(n::text, 12, '0'))::uuid,
+       '{action}', 'user', {address}, '{{}}', '{{}}'
+FROM generate_series(1, {count}) n
+"""
+
+
+def _sign_ins(databases: Databases, count: int, users: int, **more: str) -> None:
+    words = {"ago": "1 hour", "action": "session.started", "address": "'10.0.0.9'"} | more
+    sql = _SIGN_IN.format(count=count, users=users, **words)
+    asyncio.run(databases.run(sql))
+
+
+def _finding(folder: Path, databases: Databases, about: str, **settings: str) -> tuple[str, str]:
+    done = command(folder, "doctor", "--json", DENIZEN_DATABASE_URL=databases.app_url, **settings)
+    (found,) = [one for one in json.loads(done.stdout) if one["about"] == about]
+    return found["status"], found["said"]
+
+
+def test_doctor_warns_of_a_proxy_that_nobody_named(folder: Path, databases: Databases) -> None:
+    """Twenty sign-ins of five users from one address: warned, and what to set; set, content."""
+    _sign_ins(databases, 20, 5)
+
+    status, said = _finding(folder, databases, "clients")
+    assert status == "warn"
+    assert "DENIZEN_TRUSTED_PROXIES to 10.0.0.9" in said
+    mended = _finding(folder, databases, "clients", DENIZEN_TRUSTED_PROXIES="10.0.0.9")
+    assert mended[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"count": 19, "users": 5},
+        {"count": 40, "users": 4},
+        {"count": 40, "users": 9, "ago": "25 hours"},
+        {"count": 40, "users": 9, "action": "session.refused"},
+        {"count": 40, "users": 9, "address": "NULL"},
+        {"count": 40, "users": 9, "address": "'10.0.0.' || n % 2"},
+    ],
+)
+def test_doctor_leaves_others_in_peace(
+    folder: Path, databases: Databases, rows: dict[str, Any]
+) -> None:
+    """Too few, too few people, too old, refused, at the command line, from two addresses."""
+    _sign_ins(databases, **rows)
+
+    assert _finding(folder, databases, "clients")[0] == "ok"
+
+
+def test_doctor_warns_when_tries_are_not_limited(folder: Path, databases: Databases) -> None:
+    """`off` is for load tests."""
+    status, said = _finding(folder, databases, "throttle", DENIZEN_THROTTLE="off")
+
+    assert (status, "DENIZEN_THROTTLE" in said) == ("warn", True)
+    assert _finding(folder, databases, "throttle")[0] == "ok"
+
+
 def test_migrate_plans_and_applies_on_an_own_database(folder: Path, blank: Databases) -> None:
     """The plan changes nothing; behind, commands name `denizen migrate`; applied, they work."""
     settings = {"DENIZEN_DATABASE_URL": blank.app_url, "DENIZEN_MIGRATE_URL": blank.superuser_url}

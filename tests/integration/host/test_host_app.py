@@ -1,6 +1,7 @@
 """`examples/host_app`: denizen inside somebody else's application, base, engine and transaction."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,8 +11,13 @@ from host_app.models import Base, Company, Member, Post
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
-from denizen import Denizen
+from denizen import DBSessionManager, Denizen
+from denizen.db.model import table_of
 from denizen.db.testing import Databases
+from denizen.errors import ThrottledError
+from denizen.parts import Tables
+from denizen.throttle.model import Limit
+from denizen.throttle.queries import clear, purge, spend
 from support import PASSWORD, Api
 
 ANN = {"email": "ann@example.com", "username": "ann", "password": PASSWORD, "email_verified": True}
@@ -118,6 +124,27 @@ async def test_changed_detached_user_is_written_with_its_version(
         stored = await db.get_one(Member, member.id)
         assert (stored.nickname, stored.version) == ("anna", member.version)
     await denizen.stop()
+
+
+async def test_limits_are_held_in_the_hosts_own_table(host: FastAPI, engine: AsyncEngine) -> None:
+    """The host's metadata makes the table; no function, no trigger, no role of ours is needed."""
+    throttles = Tables.of(table_of(Member)).throttles
+    limit = Limit("two", 2, timedelta(hours=1))
+    manager = DBSessionManager(engine)
+    manager.init()
+
+    async def once() -> None:
+        await manager.run(lambda db: spend(db, throttles, [(limit, "a")], timedelta(0)))
+
+    await once()
+    await once()
+    with pytest.raises(ThrottledError):
+        await once()
+    await manager.run(lambda db: clear(db, throttles, limit, "a"))
+    await once()
+
+    assert throttles.name == "members_throttles"
+    assert await manager.run(lambda db: purge(db, throttles, timedelta(hours=2))) == 1
 
 
 async def test_mount_leaves_the_host_engine_open(engine: AsyncEngine) -> None:

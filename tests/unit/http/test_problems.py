@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pytest
+
 from denizen import errors
 from denizen.db import errors as db_errors
 from denizen.http.problems import PROBLEMS, from_defect, from_error
@@ -23,6 +25,19 @@ def test_every_leaf_has_a_row() -> None:
     leaves = {*_leaves(errors.DenizenError), *_leaves(db_errors.DataError)}
 
     assert leaves - PROGRAMMING == set(PROBLEMS)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(errors.ThrottledError("canary", 77), 429), (errors.OverloadedError(77), 503)],
+)
+def test_when_to_come_back_is_told(error: errors.DenizenError, status: int) -> None:
+    """`Retry-After` is the error's own; which limit it was is nobody's business."""
+    answer = from_error(error)
+
+    assert answer is not None
+    assert (answer.status_code, answer.headers["retry-after"]) == (status, "77")
+    assert b"canary" not in bytes(answer.body)
 
 
 def test_programming_mistake_is_a_defect() -> None:

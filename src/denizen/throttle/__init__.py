@@ -1,0 +1,1 @@
+"""Limits on what strangers may try, shared by all workers, and surviving their restart."""

@@ -1,0 +1,99 @@
+"""Statements about limits; they take `db`. Other slices spend, clear and purge through here.
+
+Time is the database's clock, moved by `skew` in tests alone.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Interval,
+    Table,
+    delete,
+    extract,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from denizen.db.unit import Db
+from denizen.errors import ThrottledError
+from denizen.throttle.model import Limit
+
+PURGED_AT_ONCE: Final = 10_000  # rows; far below what a statement has time for
+# durations are counted in seconds: days have 23 hours where a host's time zone changes its clocks
+_SECOND: Final = literal(timedelta(seconds=1), Interval)
+
+
+async def spend(
+    db: Db, table: Table, charges: Sequence[tuple[Limit, str]], skew: timedelta
+) -> None:
+    """Take one token from the bucket of each limit and value, or from none.
+
+    Buckets stay locked until the unit ends, so the unit should do nothing else, and spend once:
+    units that spend twice, each in its own order, would wait for each other. What was taken by
+    tries before it is seen: of any number at once no more pass than there are tokens.
+
+    Args:
+        db: the session of the unit; when the error leaves it, nothing was taken.
+        table: of the buckets.
+        charges: what is tried; the first that has no token is the one that is told.
+        skew: of the clock.
+
+    Raises:
+        ThrottledError: a bucket is empty.
+    """
+    waits = await _spend(db, table, charges, skew)
+    for limit, value in charges:
+        wait = waits[limit.bucket(value)] - limit.burst * limit.refill
+        if wait > timedelta(0):
+            raise ThrottledError(limit.name, max(1, math.ceil(wait.total_seconds())))
+
+
+async def _spend(
+    db: Db, table: Table, charges: Sequence[tuple[Limit, str]], skew: timedelta
+) -> dict[bytes, timedelta]:
+    """Take the tokens and give, for each bucket, how long it will take to be full again.
+
+    A bucket's own limit reaches the update of a row that was there inside the row that was not
+    inserted: its `full_at` is one `refill` after `now`. The clock itself is read once the row is
+    locked: `now`, when the unit began, would make those who waited for the lock too early.
+    """
+    now = func.now() + literal(skew, Interval)
+    clock = func.clock_timestamp() + literal(skew, Interval)
+    refills = {limit.bucket(value): limit.refill for limit, value in charges}
+    rows = [
+        {"key": key, "full_at": now + literal(refill.total_seconds(), Float) * _SECOND}
+        for key, refill in sorted(refills.items())  # one order for all: nobody waits in a circle
+    ]
+    fresh = insert(table).values(rows)
+    refill = extract("epoch", fresh.excluded.full_at - now) * _SECOND
+    full_at = func.greatest(table.c.full_at, clock) + refill
+    spent = fresh.on_conflict_do_update(index_elements=["key"], set_={"full_at": full_at})
+    found = await db.execute(spent.returning(table.c.key, table.c.full_at - clock))
+    return {bytes(key): until_full for key, until_full in found}
+
+
+async def clear(db: Db, table: Table, charges: Sequence[tuple[Limit, str]]) -> None:
+    """Fill the buckets of these limits and values; once in a unit, as `spend` explains."""
+    keys = [limit.bucket(value) for limit, value in charges]
+    # locked in the order in which `spend` takes them
+    chosen = select(table.c.key).where(table.c.key.in_(keys)).order_by(table.c.key)
+    await db.execute(delete(table).where(table.c.key.in_(chosen.with_for_update())))
+
+
+async def purge(db: Db, table: Table, skew: timedelta) -> int:
+    """Remove rows of buckets that are full and give how many; at `PURGED_AT_ONCE` there are more.
+
+    Rows that somebody spends from are passed over, so that nobody waits for anybody.
+    """
+    is_full: ColumnElement[bool] = table.c.full_at <= func.now() + literal(skew, Interval)
+    full = select(table.c.key).where(is_full).limit(PURGED_AT_ONCE)
+    chosen = full.with_for_update(skip_locked=True)
+    result: Any = await db.execute(delete(table).where(table.c.key.in_(chosen)))
+    return int(result.rowcount)
