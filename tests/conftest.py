@@ -51,13 +51,16 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Settings:
     """Give settings that no environment reaches, for this test's database."""
     for name in list(Settings.model_fields):
         monkeypatch.delenv(f"DENIZEN_{name.upper()}", raising=False)
     return Settings.load(
         database_url=SecretStr(databases.app_url),
         migrate_url=SecretStr(databases.owner_url),
+        data_dir=tmp_path / "data",
         workers=1,
         _env_file=None,
     )
@@ -65,10 +68,11 @@ def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    """Give the service's app, open for work."""
+    """Give the service's app, open for work; mails wait for a test to send them."""
     found = create_app(settings)
-    async with found.router.lifespan_context(found):
-        yield found
+    await found.state.denizen.start()
+    yield found
+    await found.state.denizen.stop()
 
 
 @pytest.fixture

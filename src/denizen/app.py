@@ -37,7 +37,7 @@ from denizen.http.service import ServiceRoutes
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
-from denizen.mail.transport import Transport, transport_of
+from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
 from denizen.parts import Parts, Tables
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
@@ -108,7 +108,7 @@ class Denizen(Generic[U]):
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
-        transport = transport or transport_of(settings.mail_server, settings.mail_folder)
+        transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
         self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
@@ -160,9 +160,7 @@ class Denizen(Generic[U]):
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Send mails and clean up while the block runs; any number of processes may."""
-        tasks = [
-            asyncio.create_task(work.run()) for work in (self.mail, self.housekeeper)
-        ]
+        tasks = [asyncio.create_task(work.run()) for work in (self.mail, self.housekeeper)]
         try:
             yield
         finally:
@@ -211,6 +209,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["ETag", "Location", "Retry-After"],
         )
     return app
+
+
+def _transport(settings: Settings) -> Transport:
+    if settings.mail_server is None:
+        return FolderTransport(settings.mail_folder)
+    return SmtpTransport(settings.mail_server, settings.sender)
 
 
 async def _answer(_request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@
     ├── InvalidError              a value breaks a rule; names each field
     ├── NotFoundError             nobody has that id
     ├── LastAdminError            the act would leave no active admin
-    ├── TokenInvalidError         a link is used, expired, superseded, foreign or guessed: one answer
+    ├── TokenInvalidError         a link is used, expired, superseded, foreign or guessed
     ├── PasswordWrongError        the current password, asked for again, is wrong
     ├── RegistrationClosedError   strangers may not register here
     ├── SignInFailedError         wrong, unknown, disabled or unconfirmed: one answer for all

@@ -52,7 +52,7 @@ class Housekeeper(Generic[U]):
             except DataError as error:
                 _log.warning("cleaning up has to wait: %s", error.code)
             except Exception as error:  # noqa: BLE001  # a defect must not end it for good
-                _log.error("cleaning up failed: %s", type(error).__name__)  # noqa: TRY400
+                _log.error("cleaning up failed: %s", type(error).__name__)
 
     async def clean_up(self) -> None:
         """Do all of it once, each kind in units of its own."""

@@ -1,19 +1,16 @@
 """Use cases of one's own account: change it, delete it, undo that, take all data along."""
 
 import uuid
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Row
-
+from denizen.account.queries import Holdings, holdings_of
 from denizen.audit.model import OPERATOR, Actor
-from denizen.audit.queries import events_about, record, record_change
+from denizen.audit.queries import record, record_change
 from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.parts import Parts
 from denizen.passwords.check import require_current_password
-from denizen.sessions.queries import list_networks, list_sessions
 from denizen.tokens.model import LinkToken, Purpose
 from denizen.tokens.queries import consume
 from denizen.users.erasure import put_to_erase
@@ -21,16 +18,6 @@ from denizen.users.model import UserMixin
 from denizen.users.queries import facts_of, keep_an_admin
 
 U = TypeVar("U", bound=UserMixin)
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings(Generic[U]):
-    """All that is held about a person."""
-
-    user: U
-    sessions: list[Row[Any]]
-    networks: list[Row[Any]]
-    events: list[Row[Any]]
 
 
 class AccountScenarios(Generic[U]):
@@ -128,11 +115,6 @@ class AccountScenarios(Generic[U]):
             user = await self._parts.user_model.get_by_id(db, user_id)
             if user is None:
                 raise NotSignedInError
-            return Holdings(
-                user,
-                list(await list_sessions(db, tables.sessions, user_id, now)),
-                list(await list_networks(db, tables.networks, user_id)),
-                list(await events_about(db, tables.audit, user_id)),
-            )
+            return await holdings_of(db, tables, user, now)
 
         return await self._db.run(read, read_only=True)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from denizen.account.scenarios import Holdings
+from denizen.account.queries import Holdings
 from denizen.audit.schemas import EventView
 from denizen.clock import Rfc3339
 from denizen.sessions.schemas import SessionView

@@ -60,9 +60,7 @@ class EmailRoutes:
 
     async def confirm_verification(self, request: Request, payload: OneToken) -> None:
         """Confirm the address of an account that somebody else made."""
-        await self._emails.confirm_verification(
-            payload.token, actor=self._gate.actor_of(request)
-        )
+        await self._emails.confirm_verification(payload.token, actor=self._gate.actor_of(request))
 
     async def change_email(self, request: Request, payload: ChangeEmail) -> Response:
         """Ask for another address; it becomes the account's when its owner confirms."""

@@ -37,8 +37,9 @@ class EmailScenarios(Generic[U]):
         Raises:
             ThrottledError: too many forms from there.
         """
-        kind = "email_verification"
-        await queue_asked(self._parts, kind, email, actor=actor, locale=locale, db=db)
+        await queue_asked(
+            self._parts, "email_verification", email, actor=actor, locale=locale, db=db
+        )
 
     async def confirm_verification(
         self, text: str, *, actor: Actor = OPERATOR, db: Db | None = None
@@ -105,9 +106,7 @@ class EmailScenarios(Generic[U]):
             TokenInvalidError: the link does not work.
             TakenError: the address belongs to another account by now.
         """
-        await self._db.run(
-            lambda db: self._move(db, Purpose.EMAIL_CHANGE, text, actor), join=db
-        )
+        await self._db.run(lambda db: self._move(db, Purpose.EMAIL_CHANGE, text, actor), join=db)
 
     async def undo_change(
         self, text: str, *, actor: Actor = OPERATOR, db: Db | None = None

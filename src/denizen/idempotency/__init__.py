@@ -1,1 +1,1 @@
-"""Requests sent again under one Idempotency-Key: the effect happens once, the answer is repeated."""
+"""Requests sent again under one Idempotency-Key: one effect, and the same answer again."""

@@ -32,7 +32,9 @@ def outbox_table(users: Table, name: str) -> Iterator[SchemaItem]:
     yield Column("next_try_at", instant, server_default=func.now())  # null: nothing more to do
     yield Column("sent_at", instant)
     yield Column("error", String(200))
-    yield Index(f"ix_{name}_next_try_at", "next_try_at", postgresql_where=text("next_try_at IS NOT NULL"))
+    yield Index(
+        f"ix_{name}_next_try_at", "next_try_at", postgresql_where=text("next_try_at IS NOT NULL")
+    )
     yield Index(f"ix_{name}_email_key", "email_key")
     yield Index(f"ix_{name}_user_id", "user_id")
     yield Index(f"ix_{name}_created_at", "created_at")

@@ -87,13 +87,15 @@ async def claim_due(
 
 async def has_due(db: Db, outbox: Table, now: Instant) -> bool:
     """Whether a mail is due."""
-    return bool(await db.scalar(select(select(outbox.c.id).where(outbox.c.next_try_at <= now).exists())))
+    return bool(
+        await db.scalar(select(select(outbox.c.id).where(outbox.c.next_try_at <= now).exists()))
+    )
 
 
 async def mark_done(db: Db, outbox: Table, mail_id: uuid.UUID, *, is_sent: bool) -> None:
     """Note that nothing is left to do; whom it went to is forgotten."""
-    values = {"next_try_at": None, "error": None, "email": None, "email_key": None, "facts": {}}
-    values["sent_at"] = func.now() if is_sent else None
+    values: dict[str, Any] = {"email": None, "email_key": None, "facts": {}}
+    values |= {"next_try_at": None, "error": None, "sent_at": func.now() if is_sent else None}
     await db.execute(update(outbox).where(outbox.c.id == mail_id).values(values))
 
 
@@ -105,9 +107,7 @@ async def put_off(
     await db.execute(update(outbox).where(outbox.c.id == mail_id).values(values))
 
 
-async def forget_links(
-    db: Db, outbox: Table, user_id: uuid.UUID, key: str, *more: Kind
-) -> None:
+async def forget_links(db: Db, outbox: Table, user_id: uuid.UUID, key: str, *more: Kind) -> None:
     """Take back queued mails that would lead into an account, and those of `more` kinds."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
     pending = outbox.c.next_try_at.is_not(None)

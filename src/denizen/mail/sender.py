@@ -30,7 +30,7 @@ from denizen.users.model import UserMixin
 U = TypeVar("U", bound=UserMixin)
 
 BATCH: Final = 8
-LEASE: Final = timedelta(minutes=2)  # longer than any attempt takes
+LEASE: Final = timedelta(minutes=5)  # longer than any attempt takes
 POLL: Final = 0.5  # seconds between looks into an empty outbox
 PATIENCE: Final = timedelta(days=1)  # then a mail is given up
 LONGEST_PAUSE: Final = timedelta(hours=1)
@@ -90,7 +90,7 @@ class MailSender(Generic[U]):
             except DataError as error:
                 _log.warning("the outbox can't be read: %s", error.code)
             except Exception as error:  # noqa: BLE001  # a defect must not end all mail
-                _log.error("the mail worker failed: %s", type(error).__name__)  # noqa: TRY400
+                _log.error("the mail worker failed: %s", type(error).__name__)
             await asyncio.sleep(POLL)
 
     async def send_due(self) -> int:

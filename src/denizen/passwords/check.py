@@ -46,9 +46,7 @@ async def check(
     return await parts.hasher.verify(stored, normalise(password)) and stored is not None
 
 
-async def require_current_password(
-    parts: Parts[U], user: U, password: str, actor: Actor
-) -> None:
+async def require_current_password(parts: Parts[U], user: U, password: str, actor: Actor) -> None:
     """Ask somebody who is signed in for the password again.
 
     Raises:
@@ -64,9 +62,7 @@ async def require_current_password(
         raise PasswordWrongError
 
 
-async def forget_failures(
-    db: Db, parts: Parts[U], key: str, network: str | None = None
-) -> None:
+async def forget_failures(db: Db, parts: Parts[U], key: str, network: str | None = None) -> None:
     """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
     values = [(SIGN_IN_ACCOUNT, key)]
     if network is not None:

@@ -8,7 +8,6 @@ from denizen.audit.queries import record
 from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotFoundError, NotSignedInError, PasswordWrongError, TokenInvalidError
-from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import queue_asked
 from denizen.parts import Parts
@@ -39,8 +38,7 @@ class PasswordScenarios(Generic[U]):
         Raises:
             ThrottledError: too many forms from there.
         """
-        kind = "password_reset"
-        await queue_asked(self._parts, kind, email, actor=actor, locale=locale, db=db)
+        await queue_asked(self._parts, "password_reset", email, actor=actor, locale=locale, db=db)
 
     async def make_link(
         self,
@@ -67,7 +65,7 @@ class PasswordScenarios(Generic[U]):
             request_id = await enqueue(
                 db, outbox, kind, user.email, actor=actor, locale=locale, user_id=user.id
             )
-            life = DAY if kind is "invitation" else self._parts.reset_life
+            life = DAY if kind == "invitation" else self._parts.reset_life
             purpose = Purpose.PASSWORD_RESET
             issued = await issue(
                 db, tables.tokens, purpose, user.id, request_id=request_id, now=now, life=life
@@ -77,9 +75,7 @@ class PasswordScenarios(Generic[U]):
 
         return await self._db.run(unit, join=db)
 
-    async def confirm_reset(
-        self, text: str, password: str, *, actor: Actor = OPERATOR
-    ) -> None:
+    async def confirm_reset(self, text: str, password: str, *, actor: Actor = OPERATOR) -> None:
         """Set a password by a link from a mail, which also confirms the address.
 
         Every session ends, every other link into the account is void, and nobody is signed in.

@@ -4,6 +4,7 @@ A registration reserves nothing and is no account: username and password are cho
 opens the mail, so that a stranger who typed the address ends with nothing.
 """
 
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Row
@@ -15,7 +16,6 @@ from denizen.db.errors import TakenError
 from denizen.db.model import insert_row
 from denizen.db.unit import Db
 from denizen.errors import RegistrationClosedError, TokenInvalidError
-from denizen.mail.message import Kind
 from denizen.mail.queue import queue_asked
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
@@ -26,6 +26,15 @@ from denizen.users.queries import facts_of, has_admin, is_taken
 from denizen.users.values import Locale, Role
 
 U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What somebody chose; the address comes from the token, but for the first admin's."""
+
+    username: str
+    password: str = field(repr=False)
+    email: str | None = None
 
 
 class RegistrationScenarios(Generic[U]):
@@ -46,8 +55,7 @@ class RegistrationScenarios(Generic[U]):
         """
         if self._parts.registration != "open":
             raise RegistrationClosedError
-        kind = "registration"
-        await queue_asked(self._parts, kind, email, actor=actor, locale=locale, db=db)
+        await queue_asked(self._parts, "registration", email, actor=actor, locale=locale, db=db)
 
     async def confirm(
         self, token: str, username: str, password: str, *, actor: Actor = OPERATOR
@@ -63,7 +71,8 @@ class RegistrationScenarios(Generic[U]):
         """
         if self._parts.registration != "open":
             raise RegistrationClosedError
-        return await self._confirm(Purpose.REGISTRATION, token, username, password, "user", actor)
+        chosen = _Chosen(username, password)
+        return await self._confirm(Purpose.REGISTRATION, token, chosen, actor)
 
     async def first_admin_token(self) -> str | None:
         """Give a new one-time token that makes the first admin; None when there is one.
@@ -96,24 +105,15 @@ class RegistrationScenarios(Generic[U]):
             TokenInvalidError: the link does not work, or there is an admin by now.
             TakenError, InvalidError, OverloadedError: as `confirm`.
         """
-        purpose = Purpose.FIRST_ADMIN
-        return await self._confirm(purpose, token, username, password, "admin", actor, email=email)
+        chosen = _Chosen(username, password, email)
+        return await self._confirm(Purpose.FIRST_ADMIN, token, chosen, actor)
 
-    async def _confirm(
-        self,
-        purpose: Purpose,
-        text: str,
-        username: str,
-        password: str,
-        role: Role,
-        actor: Actor,
-        *,
-        email: str | None = None,
-    ) -> U:
+    async def _confirm(self, purpose: Purpose, text: str, chosen: _Chosen, actor: Actor) -> U:
+        role: Role = "admin" if purpose is Purpose.FIRST_ADMIN else "user"
         token = LinkToken.parse(text)
         pending = await self._db.run(lambda db: self._look(db, purpose, token), read_only=True)
-        address = email or pending.email
-        hashed = await self._hash(address, username, password)
+        address = chosen.email or pending.email
+        hashed = await self._hash(address, chosen)
 
         async def unit(db: Db) -> U:
             tables, now = self._parts.tables, self._parts.clock.db_now
@@ -122,7 +122,7 @@ class RegistrationScenarios(Generic[U]):
                 raise TokenInvalidError
             user = self._parts.user_model(
                 email=address,
-                username=username,
+                username=chosen.username,
                 hashed_password=hashed,
                 role=role,
                 locale=pending.locale or "en",
@@ -139,7 +139,7 @@ class RegistrationScenarios(Generic[U]):
         try:
             return await self._db.run(unit)
         except TakenError as error:
-            if email is None and "email" in error.fields:
+            if chosen.email is None and "email" in error.fields:
                 raise TokenInvalidError from None
             raise
 
@@ -147,11 +147,12 @@ class RegistrationScenarios(Generic[U]):
         now = self._parts.clock.db_now
         return await require_live(db, self._parts.tables.tokens, purpose, token, now)
 
-    async def _hash(self, email: str, username: str, password: str) -> str:
+    async def _hash(self, email: str, chosen: _Chosen) -> str:
         """Check and hash; a taken username is refused before it costs a hash."""
+        username = chosen.username
         words = (email, username, *self._parts.context_words)
         minimum = self._parts.password_min
-        checked = check_password(password, minimum=minimum, own_words=words)
+        checked = check_password(chosen.password, minimum=minimum, own_words=words)
         taken = await self._db.run(
             lambda db: is_taken(db, self._parts.user_model, email=email, username=username),
             read_only=True,

@@ -83,7 +83,7 @@ async def find_candidate(
 
 
 async def start_session(
-    db: Db, user: UserMixin, sessions: Table, token: Token, actor: Actor, now: Instant
+    db: Db, user: UserMixin, sessions: Table, token: Token, *, actor: Actor, now: Instant
 ) -> datetime | None:
     """Insert a session and give when it ends; None when the user may not sign in any more.
 
@@ -124,7 +124,8 @@ async def remember_network(
     known = upsert(networks).values(values)
     await db.execute(
         known.on_conflict_do_update(
-            index_elements=["user_id", "network"], set_={"last_used_at": known.excluded.last_used_at}
+            index_elements=["user_id", "network"],
+            set_={"last_used_at": known.excluded.last_used_at},
         )
     )
 
@@ -139,7 +140,10 @@ async def list_sessions(
     db: Db, sessions: Table, user_id: uuid.UUID, now: Instant
 ) -> Sequence[Row[Any]]:
     """Give a user's live sessions, the last used first."""
-    live = (sessions.c.expires_at > now, sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval))
+    live = (
+        sessions.c.expires_at > now,
+        sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval),
+    )
     statement = select(sessions).where(sessions.c.user_id == user_id, *live)
     order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
     return (await db.execute(statement.order_by(*order))).all()
@@ -156,9 +160,7 @@ async def renew_hash(db: Db, user: UserMixin, hashed_password: str) -> None:
     await db.execute(update(table).where(*same).values(values))
 
 
-async def end_session(
-    db: Db, sessions: Table, user_id: uuid.UUID, session_id: uuid.UUID
-) -> bool:
+async def end_session(db: Db, sessions: Table, user_id: uuid.UUID, session_id: uuid.UUID) -> bool:
     """End one of a user's sessions; whether there was one."""
     mine = (sessions.c.user_id == user_id, sessions.c.id == session_id)
     result: Any = await db.execute(delete(sessions).where(*mine))

@@ -173,7 +173,8 @@ class SessionScenarios(Generic[U]):
 
     async def _note_failure(self, user: U | None, actor: Actor, *, is_right: bool) -> None:
         """Record a failed sign-in: the same statements whether or not the address is known."""
-        tables, kind = self._parts.tables, "email_verification"
+        tables = self._parts.tables
+        kind: Kind = "email_verification"
         unconfirmed = None
         if is_right and user is not None and not user.email_verified:
             unconfirmed = user if await may_mail(self._parts, kind, user.email) else None
@@ -193,7 +194,9 @@ class SessionScenarios(Generic[U]):
         network = network_of(actor.address)
 
         async def unit(db: Db) -> datetime:
-            expires_at = await queries.start_session(db, user, self._sessions, token, actor, now)
+            expires_at = await queries.start_session(
+                db, user, self._sessions, token, actor=actor, now=now
+            )
             if expires_at is None:
                 raise SignInFailedError
             if renewed is not None:

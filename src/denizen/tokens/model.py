@@ -27,7 +27,7 @@ class Purpose(StrEnum):
 
     REGISTRATION = "registration"
     EMAIL_VERIFICATION = "email-verification"
-    PASSWORD_RESET = "password-reset"
+    PASSWORD_RESET = "password-reset"  # noqa: S105  # the word in a link
     EMAIL_CHANGE = "email-change"
     EMAIL_UNDO = "email-undo"
     DELETION_UNDO = "deletion-undo"

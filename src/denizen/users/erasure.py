@@ -11,7 +11,6 @@ from denizen.audit.queries import blank, record
 from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.idempotency.queries import forget_person as forget_requests
-from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue
 from denizen.mail.queries import forget_person as forget_mails
 from denizen.parts import Parts

@@ -6,7 +6,7 @@ in which the verbs do their part and the database decides.
 
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record_change
@@ -210,6 +210,7 @@ class UserScenarios(Generic[U]):
 
     async def _welcome(self, db: Db, user: U, actor: Actor) -> None:
         """Queue the link that lets a user in: to set a password, or to confirm the address."""
+        kind: Kind
         if user.hashed_password is None:
             kind = "invitation"
         elif not user.email_verified:

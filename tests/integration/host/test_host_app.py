@@ -140,7 +140,7 @@ async def test_limits_are_held_in_the_hosts_own_table(host: FastAPI, engine: Asy
     await once()
     with pytest.raises(ThrottledError):
         await once()
-    await manager.run(lambda db: clear(db, throttles, limit, "a"))
+    await manager.run(lambda db: clear(db, throttles, [(limit, "a")]))
     await once()
 
     assert throttles.name == "members_throttles"
