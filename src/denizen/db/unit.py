@@ -101,6 +101,7 @@ def after_commit(db: Db, callback: Callback) -> None:
         event.listen(session.sync_session, "after_soft_rollback", _drop_callbacks)
         if not isinstance(session, UnitOfWork):
             event.listen(session.sync_session, "after_commit", _start_callbacks)
+            event.listen(session.sync_session, "after_transaction_end", _drop_left_over)
     asked_in = session.sync_session.get_nested_transaction()
     session.info[_CALLBACKS].append((asked_in, callback))
 
@@ -155,6 +156,11 @@ def _start_callbacks(session: Session) -> None:
 def _drop_callbacks(session: Session, ended: SessionTransaction) -> None:
     asked = session.info[_CALLBACKS]
     session.info[_CALLBACKS] = [one for one in asked if not _is_within(one[0], ended)]
+
+
+def _drop_left_over(session: Session, ended: SessionTransaction) -> None:
+    if ended.parent is None:  # closed without a commit: the session may be used again
+        session.info[_CALLBACKS] = []
 
 
 def _is_within(savepoint: SessionTransaction | None, ended: SessionTransaction) -> bool:

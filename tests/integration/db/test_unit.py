@@ -199,6 +199,9 @@ async def test_callback_of_a_host_savepoint_goes_with_it(
                 after_commit(session, lambda: note("rolled back"))
                 raise RuntimeError
         async with session.begin_nested():
+            after_commit(session, lambda: note("left over"))
+        await session.close()
+        async with session.begin_nested():
             after_commit(session, lambda: note("released"))
         await session.commit()
         await asyncio.sleep(0.02)
