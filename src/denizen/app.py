@@ -135,7 +135,8 @@ class Denizen(Generic[U]):
         for one in routers:
             router.include_router(one)
         app.include_router(router, prefix=prefix)
-        app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
+        if not app.router.dependencies:  # what the app asks of every request, this route can't
+            app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
         app.add_exception_handler(DenizenError, _answer)
         app.add_exception_handler(DataError, _answer)
         _describe_problems(app)

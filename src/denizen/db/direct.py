@@ -5,14 +5,16 @@ The connection comes from the engine's one pool. No session, no transaction, no 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Dialect, Select, text
+from sqlalchemy import Dialect, Float, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 Row = Mapping[str, Any]
 _Processor = Callable[[Any], Any]
+_FLOAT8: Final = 701  # type codes of PostgreSQL: what a number comes as
+_NUMERIC: Final = 1700
 
 
 class CompiledStatement:
@@ -28,7 +30,9 @@ class CompiledStatement:
         self.converters: dict[str, _Processor] = {}
         for column in statement.selected_columns:
             kind = column.type.dialect_impl(dialect)
-            if (convert := kind.result_processor(dialect, None)) is not None:
+            number = getattr(kind, "impl_instance", kind)
+            comes_as = _FLOAT8 if isinstance(number, Float) else _NUMERIC
+            if (convert := kind.result_processor(dialect, comes_as)) is not None:
                 self.converters[column.key or ""] = convert
 
 

@@ -17,6 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from denizen.db.errors import UnavailableError
 
+_FAILURES: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a host that is no primary is among them
+)
 _NEVER: Final = 86_400.0  # seconds; the driver has no word for it
 _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _KNOWN_QUERY: Final = frozenset(
@@ -173,7 +180,7 @@ class _Connector:
         for index in order:
             try:
                 connection = await self._connect(*hosts[index])
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except _FAILURES as error:
                 failure = error
             else:
                 self._preferred = index

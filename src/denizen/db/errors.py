@@ -17,6 +17,7 @@ drivers, versions and languages. Texts made here hold no SQL, no driver text and
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -164,10 +165,14 @@ class OutcomeUnknownError(UnavailableError):
     message = "the database went away during COMMIT; the change may or may not have been applied"
 
 
-_DRIVER_MODULES: Final = ("asyncpg", "psycopg", "sqlalchemy")
+_DRIVER_MODULES: Final = ("asyncpg", "psycopg")
+# what drivers are built on: an error that rises there is the error of whoever called
+_BELOW_DRIVERS: Final = sys.stdlib_module_names | {"uvloop"}
 # 40001 serialization_failure, 40P01 deadlock_detected, 55P03 lock_not_available
 _CONFLICTS: Final = frozenset({"40001", "40P01", "55P03"})
-# 57P01-57P05 shutdowns, 25006 read-only (a stale primary), 3D000/3F000/42P01/42703: the schema is
+# 57P01-57P05 shutdowns, 25006 read-only (a stale primary), 25P02 the transaction has failed
+# before, 25P03 and 25P04 it stood idle or open for too long, 40003 nobody knows whether it was
+# completed (never from PostgreSQL itself), 3D000/3F000/42P01/42703: the schema is
 # not (yet) there, 42501 the role has no right, 57014 statement time-out, 58030 disk; classes
 # 08 connection, 28 login, 53 full
 _UNAVAILABLE: Final = frozenset(
@@ -175,7 +180,10 @@ _UNAVAILABLE: Final = frozenset(
     | {f"57P0{number}" for number in range(1, 6)}
 )
 _UNAVAILABLE_CLASSES: Final = frozenset({"08", "28", "53"})
-_LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006"})
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006", "25P03", "25P04", "40003"})
+_SWALLOWED: Final = (
+    "a statement failed and its error was caught inside the unit: nothing is applied"
+)
 
 
 def translate(error: BaseException, *, committing: bool = False) -> DataError | None:
@@ -189,14 +197,14 @@ def translate(error: BaseException, *, committing: bool = False) -> DataError | 
         return error
     if isinstance(error, exc.TimeoutError):  # the pool's: waiting again would only lengthen it
         return UnavailableError()
-    driver = error.driver_exception if isinstance(error, exc.DBAPIError) else error
+    if isinstance(error, exc.PendingRollbackError):
+        return UnitOfWorkError(_SWALLOWED)
+    driver = _driver_error(error)
     state: str | None = getattr(driver, "sqlstate", None)
-    if state is not None and not _is_lost(error, driver, state):
-        return _by_state(state, driver)
     if _is_lost(error, driver, state):
         lost = OutcomeUnknownError if committing else UnavailableError
         return lost(connection_lost=True, sqlstate=state)
-    return None
+    return None if state is None else _by_state(state, driver)
 
 
 def constraint_name(driver: BaseException) -> str | None:
@@ -206,14 +214,27 @@ def constraint_name(driver: BaseException) -> str | None:
     return name
 
 
+def is_stale_primary(error: BaseException | None) -> bool:
+    """Whether the server refused to write: it was the primary, and its connections are no good."""
+    return getattr(error, "sqlstate", None) == "25006"
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    if not isinstance(error, exc.DBAPIError) or error.orig is None:
+        return error
+    return error.orig.__cause__ or error.orig  # asyncpg's own stands behind SQLAlchemy's
+
+
 def _by_state(state: str, driver: BaseException) -> DataError | None:
     if state == "23505":
         return TakenError(())
-    if state == "23503":
-        return ReferenceMissingError(constraint_name(driver))
     if state.startswith(("22", "23")):
-        return ConstraintError(constraint_name(driver))
-    if state in _CONFLICTS:
+        kind = ReferenceMissingError if state == "23503" else ConstraintError
+        return kind(constraint_name(driver))
+    if state == "25P02":
+        return UnitOfWorkError(_SWALLOWED)
+    # a statement prepared before a migration that changed its columns; the next run prepares anew
+    if state in _CONFLICTS or type(driver).__name__ == "InvalidCachedStatementError":
         return ConflictError(lock_wait=state == "55P03")
     if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
         return UnavailableError(sqlstate=state)
@@ -232,9 +253,11 @@ def _is_lost(error: BaseException, driver: BaseException, state: str | None) -> 
 
 
 def _rose_out_of_driver(traceback: TracebackType | None) -> bool:
+    """Whether a driver's frame is the innermost, not counting what drivers are built on."""
+    is_drivers = False
     while traceback is not None:
-        module = traceback.tb_frame.f_globals.get("__name__", "")
-        if str(module).startswith(_DRIVER_MODULES):
-            return True
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _BELOW_DRIVERS:
+            is_drivers = module.startswith(_DRIVER_MODULES)
         traceback = traceback.tb_next
-    return False
+    return is_drivers

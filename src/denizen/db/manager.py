@@ -6,10 +6,14 @@ The only module of the project that commits or rolls back. What a unit's session
 
 import asyncio
 import contextlib
+import os
+import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
+from sqlalchemy import Connection, ExceptionContext, event, text
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -17,6 +21,7 @@ from sqlalchemy.ext.asyncio import (
     AsyncSessionTransaction,
     async_sessionmaker,
 )
+from sqlalchemy.orm import sessionmaker
 
 from denizen.db.direct import CompiledStatement, Row, fetch_row
 from denizen.db.engine import DatabaseSettings, create_engine
@@ -24,11 +29,21 @@ from denizen.db.errors import (
     NotInitializedError,
     OutcomeUnknownError,
     TakenError,
+    UnavailableError,
     UnitOfWorkError,
+    is_stale_primary,
     translate,
 )
 from denizen.db.retry import rerun
-from denizen.db.unit import Db, UnitOfWork, as_session, pending_callbacks, run_callbacks
+from denizen.db.unit import (
+    Db,
+    UnitOfWork,
+    as_session,
+    pending_callbacks,
+    refuse_flush,
+    refuse_writes,
+    run_callbacks,
+)
 
 T = TypeVar("T")
 DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
@@ -62,6 +77,7 @@ class DBSessionManager:
         self._source: DatabaseSettings | AsyncEngine = source
         self._engine: AsyncEngine | None = None
         self._autocommit: AsyncEngine | None = None
+        self._failed: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._commit_timeout = getattr(self._source, "commit_timeout", DEFAULT_COMMIT_TIMEOUT)
 
     def init(self) -> None:
@@ -70,10 +86,16 @@ class DBSessionManager:
             return
         source = self._source
         engine = source if isinstance(source, AsyncEngine) else create_engine(source)
+        engine = engine.execution_options()  # the same pool; what listens here is ours alone
+        event.listen(engine.sync_engine, "handle_error", self._note_failure)
         autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         options: dict[str, Any] = {"class_": UnitOfWork, "expire_on_commit": False}
         self._open_unit = async_sessionmaker(engine, **options)
-        self._open_read = async_sessionmaker(autocommit, autoflush=False, **options)
+        reads = sessionmaker()
+        event.listen(reads, "do_orm_execute", refuse_writes)
+        event.listen(reads, "before_flush", refuse_flush)
+        options |= {"sync_session_class": reads, "autoflush": False}
+        self._open_read = async_sessionmaker(autocommit, **options)
         self._engine, self._autocommit = engine, autocommit
 
     async def close_connections(self) -> None:
@@ -116,8 +138,7 @@ class DBSessionManager:
                 except BaseException:
                     await asyncio.shield(transaction.rollback())
                     raise
-                driver = await driver_connection(connection)
-                cancelled = await self._commit(transaction.commit, driver)
+                cancelled = await self._commit(connection, transaction.commit)
             if cancelled is not None:
                 raise cancelled
 
@@ -134,7 +155,7 @@ class DBSessionManager:
             join: the caller's session: the unit is then a savepoint in the caller's transaction;
                 nothing is committed here, and callbacks wait for the caller's commit.
             read_only: each statement runs in autocommit, without a transaction around it; the
-                statements may see different moments. Writing through the ORM is refused.
+                statements may see different moments. Writing is refused, but by `text()`.
 
         Raises:
             DataError: what the database refused, in place of the driver's error.
@@ -207,22 +228,35 @@ class DBSessionManager:
         await db.flush()
         if not db.in_transaction():
             return None
-        driver = await driver_connection(await db.connection())
-        return await self._commit(lambda: AsyncSession.commit(db), driver)
+        return await self._commit(await db.connection(), lambda: AsyncSession.commit(db))
 
     async def _commit(
-        self, commit: Callable[[], Awaitable[None]], driver: Any
+        self, connection: AsyncConnection, commit: Callable[[], Awaitable[None]]
     ) -> asyncio.CancelledError | None:
-        """Commit, outlasting a cancellation (given back); past the deadline cut the wire."""
+        """Commit, outlasting a cancellation (given back); past the deadline cut the wire.
+
+        When the commit fails and was cancelled, the cancellation is raised: a failure would have
+        the unit rerun for nobody.
+        """
+        if connection.sync_connection in self._failed:
+            # somebody caught a statement's error: to COMMIT after one, the server answers ROLLBACK,
+            # and the driver calls that a success; a statement is refused
+            await connection.execute(text("SELECT 1"))
+        driver = await driver_connection(connection)
+        if _is_closed(driver):  # COMMIT was never sent
+            raise UnavailableError(connection_lost=True)
         task = asyncio.ensure_future(commit())
         cancelled = await _wait(task, self._commit_timeout.total_seconds())
-        if not task.done():
-            driver.terminate()
-            await asyncio.wait({task}, timeout=1)
-            raise OutcomeUnknownError(connection_lost=True)
-        if (failure := task.exception()) is not None:
-            raise (translate(failure, committing=True) or failure) from None
-        return cancelled
+        failure = task.exception() if task.done() else await _cut(driver, task)
+        if failure is None:
+            return cancelled
+        raise cancelled or translate(failure, committing=True) or failure from None
+
+    def _note_failure(self, context: ExceptionContext) -> None:
+        if context.connection is not None:
+            self._failed.add(context.connection)
+        if is_stale_primary(context.original_exception):
+            context.is_disconnect = True  # it and the whole pool are replaced
 
     @contextlib.asynccontextmanager
     async def _read(self) -> AsyncIterator[UnitOfWork]:
@@ -233,8 +267,7 @@ class DBSessionManager:
         try:
             with translating():
                 yield db
-                if db.new or db.dirty or db.deleted:
-                    raise UnitOfWorkError("a read-only unit can't write")
+                await db.flush()  # what is pending is refused
         finally:
             await asyncio.shield(_end(db))
 
@@ -242,14 +275,12 @@ class DBSessionManager:
     async def _join(self, db: AsyncSession) -> AsyncIterator[AsyncSession]:
         if isinstance(db, UnitOfWork) and db.is_read_only:
             raise UnitOfWorkError("a read-only unit can't be joined")
-        kept = len(pending_callbacks(db))
         try:
             with translating():
                 async with db.begin_nested() as savepoint:
                     yield db
                     _check_open(savepoint)
         except BaseException as error:
-            del pending_callbacks(db)[kept:]
             if isinstance(error, TakenError) and error.question is not None:
                 answer = await db.execute(error.question.statement)
                 error.settle(tuple(answer.one()))
@@ -289,6 +320,23 @@ async def driver_connection(connection: AsyncConnection) -> Any:
     """Give the driver's own connection under SQLAlchemy's."""
     raw = await connection.get_raw_connection()
     return raw.driver_connection
+
+
+def _is_closed(driver: Any) -> bool:
+    """Whether the driver knows that its connection is gone; psycopg learns it by writing alone."""
+    return bool(getattr(driver, "is_closed", bool)())
+
+
+async def _cut(driver: Any, commit: asyncio.Future[None]) -> OutcomeUnknownError:
+    """Break the wire under a commit that waits: to cancel it would tear it."""
+    commit.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody else asks
+    if hasattr(driver, "terminate"):
+        driver.terminate()
+    else:  # psycopg
+        with socket.socket(fileno=os.dup(driver.fileno())) as wire:
+            wire.shutdown(socket.SHUT_RDWR)
+    await asyncio.wait({commit}, timeout=1)
+    return OutcomeUnknownError(connection_lost=True)
 
 
 async def _wait(task: asyncio.Future[None], timeout: float) -> asyncio.CancelledError | None:  # noqa: ASYNC109  # a deadline that survives being cancelled

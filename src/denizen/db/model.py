@@ -74,7 +74,10 @@ class Verbs:
     @classmethod
     async def lock(cls, db: Db, id: Any) -> Self | None:
         """Give the row with that primary key, locked against change until the unit ends."""
-        return await _refused(db.get(cls, id, with_for_update={"key_share": True}))
+        # what the session has loaded before may be old by now; `get` would compare, not replace
+        newest = select(cls).where(_key(cls) == id).execution_options(populate_existing=True)
+        found: Self | None = await _refused(db.scalar(newest.with_for_update(key_share=True)))
+        return found
 
     @classmethod
     async def get_all(cls, db: Db, *, limit: int = 50, cursor: str | None = None) -> Page[Self]:
@@ -212,7 +215,10 @@ async def _flush(db: Db, row: object, *, is_new: bool) -> None:
             fields = tuple(
                 key.field for key in unique_keys(table_of(type(row))) if key.name == named
             )
-            raise TakenError(fields, _question(type(row), values, is_new=is_new)) from None
+            # another index of the table, or another row of the flush: nothing to ask
+            is_foreign = named is not None and not fields
+            question = None if is_foreign else _question(type(row), values, is_new=is_new)
+            raise TakenError(fields, question) from None
         raise typed from None
 
 

@@ -100,7 +100,8 @@ async def fetch_page(
     if cursor is not None:
         statement = statement.where(order.after(_read_cursor(cursor, mark, order)))
     statement = statement.order_by(*order.clauses()).limit(limit + 1)
-    is_entity = len(statement.selected_columns) != len(statement.column_descriptions)
+    first, *others = statement.column_descriptions
+    is_entity = not others and first["expr"] is first.get("entity")
     found = await (db.scalars(statement) if is_entity else db.execute(statement))
     rows = found.all()
     items = rows[:limit]

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Executable, Result, ScalarResult, event
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from denizen.db.errors import UnitOfWorkError
 
@@ -96,10 +96,14 @@ def after_commit(db: Db, callback: Callback) -> None:
     logged and changes nothing: what must happen belongs into a row of the same transaction.
     """
     session = as_session(db)
-    if _CALLBACKS not in session.info and not isinstance(session, UnitOfWork):
-        event.listen(session.sync_session, "after_commit", _start_callbacks)
-        event.listen(session.sync_session, "after_rollback", _drop_callbacks)
-    session.info.setdefault(_CALLBACKS, []).append(callback)
+    if _CALLBACKS not in session.info:
+        session.info[_CALLBACKS] = []
+        event.listen(session.sync_session, "after_soft_rollback", _drop_callbacks)
+        if not isinstance(session, UnitOfWork):
+            event.listen(session.sync_session, "after_commit", _start_callbacks)
+            event.listen(session.sync_session, "after_transaction_end", _drop_left_over)
+    asked_in = session.sync_session.get_nested_transaction()
+    session.info[_CALLBACKS].append((asked_in, callback))
 
 
 def as_session(db: Db) -> AsyncSession:
@@ -114,9 +118,19 @@ def as_session(db: Db) -> AsyncSession:
 
 
 def pending_callbacks(session: AsyncSession) -> list[Callback]:
-    """Give the callbacks registered so far; the list is the live one."""
-    callbacks: list[Callback] = session.info.get(_CALLBACKS, [])
-    return callbacks
+    """Give the callbacks registered so far."""
+    return [callback for _, callback in session.info.get(_CALLBACKS, [])]
+
+
+def refuse_writes(state: ORMExecuteState) -> None:
+    """Refuse a statement that writes, in a session that is read-only."""
+    if state.is_insert or state.is_update or state.is_delete:
+        raise UnitOfWorkError("a read-only unit can't write")
+
+
+def refuse_flush(_session: Session, *_details: object) -> None:
+    """Refuse to write what is pending, in a session that is read-only."""
+    raise UnitOfWorkError("a read-only unit can't write")
 
 
 async def run_callbacks(callbacks: list[Callback]) -> None:
@@ -131,13 +145,26 @@ async def run_callbacks(callbacks: list[Callback]) -> None:
 def _start_callbacks(session: Session) -> None:
     if session.in_nested_transaction():
         return
-    if callbacks := session.info.pop(_CALLBACKS, []):
+    if asked := session.info[_CALLBACKS]:
         session.info[_CALLBACKS] = []
+        callbacks = [callback for _, callback in asked]
         task = asyncio.get_running_loop().create_task(run_callbacks(callbacks))
         _running.add(task)
         task.add_done_callback(_running.discard)
 
 
-def _drop_callbacks(session: Session) -> None:
-    if not session.in_nested_transaction():
+def _drop_callbacks(session: Session, ended: SessionTransaction) -> None:
+    asked = session.info[_CALLBACKS]
+    session.info[_CALLBACKS] = [one for one in asked if not _is_within(one[0], ended)]
+
+
+def _drop_left_over(session: Session, ended: SessionTransaction) -> None:
+    if ended.parent is None:  # closed without a commit: the session may be used again
         session.info[_CALLBACKS] = []
+
+
+def _is_within(savepoint: SessionTransaction | None, ended: SessionTransaction) -> bool:
+    """Whether what was asked for in that savepoint (None: in none) went with `ended`."""
+    while savepoint is not None and savepoint is not ended:
+        savepoint = savepoint.parent  # a savepoint that was released belongs to the one around it
+    return savepoint is ended or ended.parent is None

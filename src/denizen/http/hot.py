@@ -33,6 +33,7 @@ class HotRoute(BaseRoute):
             scope["type"] == "http"
             and scope["method"] == "GET"
             and scope["path"] == scope.get("root_path", "") + self.path
+            and not scope["query_string"]  # the other route refuses what is in it
         )
         return (Match.FULL if is_mine else Match.NONE), {}
 
@@ -58,4 +59,5 @@ def _bearer(scope: Scope) -> str:
             scheme, _, token = value.decode("latin-1").partition(" ")
             if scheme.lower() == "bearer":
                 return str(token.strip())
+            break  # the first one counts, as on the other routes
     raise NotSignedInError

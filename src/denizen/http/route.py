@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from denizen.db.errors import DataError
@@ -150,6 +151,8 @@ def convert(error: Exception) -> Response:
 def _converted(error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         return problems.from_validation(error)
+    if isinstance(error, ClientDisconnect):  # nobody reads it
+        return problems.from_http(HTTPException(400))
     if isinstance(error, HTTPException):
         return problems.from_http(error)
     if isinstance(error, DenizenError | DataError):

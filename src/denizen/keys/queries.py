@@ -61,8 +61,10 @@ async def revoke_key(db: Db, keys: Table, key_id: uuid.UUID) -> bool:
 
 
 async def touch(db: Db, keys: Table, key_id: uuid.UUID) -> None:
-    """Note that a key is in use."""
-    await db.execute(update(keys).where(keys.c.id == key_id).values(last_used_at=func.now()))
+    """Note that a key is in use, unless somebody else is about to: nobody waits for that."""
+    mine = select(keys.c.id).where(keys.c.id == key_id).with_for_update(skip_locked=True)
+    statement = update(keys).where(keys.c.id.in_(mine.scalar_subquery()))
+    await db.execute(statement.values(last_used_at=func.now()))
 
 
 def _is_live(keys: Table, skew: Any) -> ColumnElement[bool]:

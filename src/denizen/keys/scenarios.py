@@ -1,5 +1,6 @@
 """Use cases of API keys: make, list, revoke, and find out what a key may do."""
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from uuid_utils.compat import uuid7
 from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.direct import CompiledStatement
+from denizen.db.errors import DataError
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, Issue, NotFoundError, NotSignedInError
 from denizen.keys import queries
@@ -126,9 +128,14 @@ class KeyScenarios(Generic[U]):
         if row is None:
             raise NotSignedInError
         if not row["is_touched"]:
-            keys = self._parts.tables.keys
-            await self._parts.db.run(lambda db: queries.touch(db, keys, found[0]))
+            await self._touch(found[0])
         return LiveKey(row["id"], frozenset(row["scopes"]))
+
+    async def _touch(self, key_id: uuid.UUID) -> None:
+        """Note the use, once and no more: where nothing can be written, keys still read."""
+        with contextlib.suppress(DataError):
+            async with self._parts.db.get_session() as db:
+                await queries.touch(db, self._parts.tables.keys, key_id)
 
 
 def _check(name: str, scopes: Sequence[str]) -> None:

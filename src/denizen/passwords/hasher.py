@@ -92,7 +92,7 @@ class PasswordHasher:
         )
         self._slots = cores() if slots is None else slots
         self._queue_seconds = queue_seconds
-        self._pool = ThreadPoolExecutor(self._slots, thread_name_prefix="argon2")
+        self._pool = self._new_pool()
         self._lock = threading.Lock()
         self._mean = _FIRST_GUESS
         self._dummy = _dummy_hash(self._parameters)
@@ -132,8 +132,15 @@ class PasswordHasher:
             return True
 
     def close(self) -> None:
-        """End the threads; queued jobs are dropped, running ones end in their own time."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the threads; queued jobs are dropped, running ones end in their own time.
+
+        A job that comes later starts new ones: an app may be started again.
+        """
+        ended, self._pool = self._pool, self._new_pool()
+        ended.shutdown(wait=False, cancel_futures=True)
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._slots, thread_name_prefix="argon2")
 
     def _hashed(self, text: bytes) -> str:
         found = self._argon2.hash(text)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 from host_app.app import create_app
 from host_app.models import Base, Company, Member, Post
 from sqlalchemy import func, select
@@ -155,3 +155,19 @@ async def test_mount_leaves_the_host_engine_open(engine: AsyncEngine) -> None:
 
     async with engine.connect() as connection:
         assert await connection.scalar(select(1)) == 1
+
+
+async def test_what_the_host_asks_of_every_request_is_asked_of_ours(engine: AsyncEngine) -> None:
+    """Dependencies of the host's app hold on each of our routes, the hot one included."""
+
+    def closed() -> None:
+        raise HTTPException(503)
+
+    app = FastAPI(dependencies=[Depends(closed)])
+    denizen: Denizen[Member] = Denizen(engine=engine, user_model=Member)
+    denizen.install(app, prefix="/auth")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://host.test") as client:
+        answers = [await client.get(f"/auth/v1/{path}") for path in ("me", "users")]
+
+    assert [answer.status_code for answer in answers] == [503, 503]

@@ -1,5 +1,6 @@
 """API keys: what other services may do, and no more."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -158,3 +159,22 @@ async def test_malformed_key_is_refused_by_field(
 
     assert [issue.field for issue in caught.value.issues] == fields
     assert await denizen.keys.list_keys() == []
+
+
+async def test_key_works_while_its_use_can_not_be_noted(
+    anonymous: Api, denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """Noting is a courtesy: neither a lock on the row nor a read-only server turns a key away."""
+    key = await _with_key(denizen, anonymous, "users:read")
+    async with superuser(databases.superuser_url) as other, other.transaction():
+        await other.execute("SELECT 1 FROM api_keys FOR UPDATE")
+        async with asyncio.timeout(1):
+            locked = await key.get("/v1/users")
+    async with superuser(databases.superuser_url) as other:
+        name = await other.fetchval("SELECT current_database()")
+        await other.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        await denizen.db.engine.dispose()
+        async with asyncio.timeout(1):
+            read_only = await key.get("/v1/users")
+
+    assert (locked.status_code, read_only.status_code) == (200, 200)

@@ -138,3 +138,10 @@ async def test_t_hash_2_older_cost_is_noticed(hasher: PasswordHasher) -> None:
 
     assert await hasher.verify(hashed, PASSWORD)
     assert hasher.needs_rehash(hashed)
+
+
+async def test_closed_hasher_works_again(hasher: PasswordHasher) -> None:
+    """An app may be stopped and started again, as test clients do."""
+    hasher.close()
+
+    assert await hasher.verify(await hasher.hash(PASSWORD), PASSWORD)
