@@ -51,9 +51,7 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def settings(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Settings:
+def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     """Give settings that no environment reaches, for this test's database."""
     for name in list(Settings.model_fields):
         monkeypatch.delenv(f"DENIZEN_{name.upper()}", raising=False)

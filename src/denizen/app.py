@@ -7,7 +7,7 @@ app. `create_app` is the same part as a service of its own.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Generic
+from typing import Any, Final, Generic
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -54,6 +54,9 @@ from denizen.users.scenarios import UserScenarios
 U = TypeVar("U", bound=UserMixin, default=UserModel)
 
 
+SPENDING_AT_ONCE: Final = 3
+
+
 class Denizen(Generic[U]):
     """A users service over one database.
 
@@ -98,6 +101,7 @@ class Denizen(Generic[U]):
             registration=settings.registration,
             throttled=settings.throttle == "on",
             context_words=settings.context_words,
+            turns=asyncio.Semaphore(SPENDING_AT_ONCE),
         )
         self.users: UserScenarios[U] = UserScenarios(parts)
         self.registrations: RegistrationScenarios[U] = RegistrationScenarios(parts)

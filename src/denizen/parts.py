@@ -1,5 +1,6 @@
 """What scenarios are made of: handed to each by the composition root, and to nobody else."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -58,6 +59,8 @@ class Parts(Generic[U]):
     Attributes:
         context_words: words of the service that no password may be made of.
         throttled: whether limits are held; off for load tests alone.
+        turns: how many may spend from limits at once. They wait for each other's rows, and every
+            connection that waits is one that readers don't have.
     """
 
     db: DBSessionManager
@@ -70,3 +73,4 @@ class Parts(Generic[U]):
     registration: Registration
     throttled: bool
     context_words: Sequence[str]
+    turns: asyncio.Semaphore

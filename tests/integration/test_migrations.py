@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,7 @@ from processes import free_port
 from support import superuser
 
 _TABLES: Final = Tables.of(table_of(UserModel))
-OURS: Final = (
-    table_of(UserModel),
-    _TABLES.sessions,
-    _TABLES.audit,
-    _TABLES.keys,
-    _TABLES.throttles,
-)
+OURS: Final = (table_of(UserModel), *(getattr(_TABLES, f.name) for f in fields(Tables)))
 NAMES: Final = frozenset(table.name for table in OURS)
 FAILING: Final = '''"""fails at its second statement"""
 from alembic import op

@@ -18,9 +18,16 @@ from denizen.app import Denizen
 from denizen.db.errors import DataError, TakenError
 from denizen.db.model import table_of, unique_keys
 from denizen.db.testing import Databases
+from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
 from support import PASSWORD, Api, a_user, superuser
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Give settings without limits: one client sends more here than anybody may."""
+    return settings.model_copy(update={"throttle": "off"})
 
 
 async def test_row_1_index_decides_when_the_look_up_saw_nobody(
@@ -236,5 +243,6 @@ def test_columns_of_the_user_are_those_of_the_contract() -> None:
     """The model holds these columns and no other."""
     assert set(inspect(UserModel).column_attrs.keys()) == {
         "id", "email", "email_key", "username", "username_key", "hashed_password", "role",
-        "locale", "is_active", "email_verified_at", "created_at", "updated_at", "version",
+        "locale", "is_active", "email_verified_at", "erase_after", "created_at", "updated_at",
+        "version",
     }  # fmt: skip

@@ -50,7 +50,8 @@ async def _may(parts: Parts[U], charges: Sequence[tuple[Limit, str]]) -> bool:
         return True
     table, skew = parts.tables.throttles, parts.clock.skew
     try:
-        await parts.db.run(lambda db: spend(db, table, charges, skew))
+        async with parts.turns:
+            await parts.db.run(lambda db: spend(db, table, charges, skew))
     except ThrottledError as error:
         if error.limit != MAIL_ADDRESS.name:
             raise

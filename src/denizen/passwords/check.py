@@ -40,6 +40,7 @@ async def check(
         ThrottledError: too many tries from there.
         OverloadedError: too many are being hashed.
     """
+    parts.hasher.require_room()
     if parts.throttled:
         await _spend(parts, key, network_of(actor.address), is_known=is_known)
     stored = None if user is None else user.hashed_password
@@ -80,7 +81,8 @@ async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> 
         charges.append((SIGN_IN_ACCOUNT, key))
     table, skew = parts.tables.throttles, parts.clock.skew
     try:
-        await parts.db.run(lambda db: spend(db, table, charges, skew))
+        async with parts.turns:
+            await parts.db.run(lambda db: spend(db, table, charges, skew))
     except ThrottledError as error:
         if error.limit == SIGN_IN_ACCOUNT.name:
             raise SignInFailedError from None

@@ -171,11 +171,23 @@ class PasswordHasher:
         with self._lock:
             self.evaluations += 1
 
+    def require_room(self) -> None:
+        """See that a job would be taken now: whoever has work to do before asks here first.
+
+        Raises:
+            OverloadedError: the queue is full.
+        """
+        with self._lock:
+            self._require_room()
+
+    def _require_room(self) -> None:
+        if self.waiting * self._mean / self._slots > self._queue_seconds:
+            self.refused += 1
+            raise OverloadedError
+
     async def _run(self, job: Callable[[], T]) -> T:
         with self._lock:
-            if self.waiting * self._mean / self._slots > self._queue_seconds:
-                self.refused += 1
-                raise OverloadedError
+            self._require_room()
             self.waiting += 1
         try:  # not under our lock: the pool, when it closes, calls `_forget` under its own
             future = self._pool.submit(self._timed, job)

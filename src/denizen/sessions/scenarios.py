@@ -17,7 +17,7 @@ from denizen.audit.queries import record
 from denizen.db.direct import CompiledStatement, Row
 from denizen.db.errors import DataError
 from denizen.db.unit import Db
-from denizen.errors import NotFoundError, NotSignedInError, SignInFailedError
+from denizen.errors import NotFoundError, NotSignedInError, OverloadedError, SignInFailedError
 from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import may_mail
@@ -82,7 +82,8 @@ class SessionScenarios(Generic[U]):
             raise SignInFailedError
         renewed = None
         if self._parts.hasher.needs_rehash(user.hashed_password or ""):
-            renewed = await self._parts.hasher.hash(normalise(password))
+            with contextlib.suppress(OverloadedError):  # then at the next sign-in
+                renewed = await self._parts.hasher.hash(normalise(password))
         return await self._start(user, renewed, actor)
 
     async def require_row(self, token_text: str) -> Row:

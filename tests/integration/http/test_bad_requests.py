@@ -18,6 +18,7 @@ import pytest
 from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.sessions.model import Token
+from denizen.settings import Settings
 from denizen.users.model import UserModel
 from support import Api, a_user, superuser
 
@@ -33,6 +34,12 @@ JSON: Final = {"Content-Type": "application/json"}
 INVALID: Final = frozenset({422})
 REFUSED: Final = frozenset({401})
 NOT_FOUND: Final = frozenset({404})
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Give settings without limits: one client sends more here than anybody may."""
+    return settings.model_copy(update={"throttle": "off"})
 
 
 @dataclass(frozen=True, slots=True)

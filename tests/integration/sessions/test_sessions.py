@@ -96,10 +96,13 @@ async def test_t_ses_5_sign_out_kills_this_session_alone(
 async def test_t_ses_4_session_ends_at_its_absolute_end(
     anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:
-    """Just inside thirty days the token is good, just outside it is not."""
+    """Just inside thirty days the token is good, just outside it is not, however busy it is."""
     user = await a_user(denizen, password=PASSWORD)
     ann = await anonymous.signed_in(user.email, PASSWORD)
 
+    for day in range(6, 30, 6):
+        denizen.clock.skew = timedelta(days=day)
+        assert (await ann.get("/v1/me")).status_code == 200
     denizen.clock.skew = timedelta(days=30, seconds=-5)
     assert (await ann.get("/v1/me")).status_code == 200
     denizen.clock.skew = timedelta(days=30, seconds=5)
@@ -233,7 +236,21 @@ async def test_no_connection_is_held_while_hashing(
     assert held == [0]
 
 
-async def test_expired_sessions_of_a_user_are_purged_at_sign_in(
+async def test_t_ses_4_session_ends_when_it_stands_idle(
+    anonymous: Api, denizen: Denizen[UserModel]
+) -> None:
+    """Seven days without a request end it; a request in between begins them anew."""
+    user = await a_user(denizen, password=PASSWORD)
+    ann = await anonymous.signed_in(user.email, PASSWORD)
+
+    for days in (timedelta(days=7, seconds=-5), timedelta(days=14, seconds=-10)):
+        denizen.clock.skew = days
+        assert (await ann.get("/v1/me")).status_code == 200
+    denizen.clock.skew = timedelta(days=21, seconds=-5)
+    assert (await ann.get("/v1/me")).status_code == 401
+
+
+async def test_sessions_that_are_over_are_purged(
     anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:
     """Rows of sessions that are over don't pile up."""
@@ -242,6 +259,8 @@ async def test_expired_sessions_of_a_user_are_purged_at_sign_in(
     denizen.clock.skew = timedelta(days=31)
     await anonymous.signed_in(user.email, PASSWORD)
 
+    await denizen.housekeeper.clean_up()
+
     async with denizen.db.get_session(read_only=True) as db:
         assert await db.scalar(text("SELECT count(*) FROM sessions")) == 1
 
@@ -249,14 +268,15 @@ async def test_expired_sessions_of_a_user_are_purged_at_sign_in(
 async def test_statements_of_a_sign_in_are_counted(
     anonymous: Api, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
-    """A sign-in reads once and writes in one transaction; every refusal costs the same."""
+    """A sign-in reads once, pays, and writes in one transaction; every refusal costs the same."""
     user = await a_user(denizen, password=PASSWORD)
     body = {"email": user.email, "password": PASSWORD}
 
     async with statements.listening() as heard:
         await anonymous.post("/v1/sessions", json=body)
-    assert len(heard) == 6, heard  # SELECT; BEGIN, purge, INSERT, audit, COMMIT
+    # SELECT; BEGIN, limits, COMMIT; BEGIN, INSERT, network, limits, audit, COMMIT
+    assert len(heard) == 10, heard
     for refused in (body | {"password": "wrong"}, body | {"email": "nobody@example.com"}):
         async with statements.listening() as heard:
             await anonymous.post("/v1/sessions", json=refused)
-        assert len(heard) == 4, heard  # SELECT; BEGIN, audit, COMMIT
+        assert len(heard) == 7, heard  # SELECT; BEGIN, limits, COMMIT; BEGIN, audit, COMMIT

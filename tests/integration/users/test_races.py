@@ -3,16 +3,24 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from sqlalchemy import text
 
 from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.errors import LastAdminError
+from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from support import PASSWORD, Api, a_user
 
 CALLERS = 50
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Give settings with patience: it is the database's word that counts, not a busy machine's."""
+    return settings.model_copy(update={"database_pool_timeout": 20.0})
 
 
 def _spellings(word: str, count: int) -> list[str]:

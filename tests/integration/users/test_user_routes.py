@@ -207,9 +207,10 @@ async def test_statements_of_each_route_are_counted(
         ("GET", "/v1/me", None, 1),
         ("GET", path, None, 2),
         ("GET", "/v1/users", None, 2),
-        ("POST", "/v1/users", new, 5),  # BEGIN, INSERT, audit, COMMIT
+        ("POST", "/v1/users", new, 6),  # BEGIN, INSERT, audit, mail, COMMIT
         ("PATCH", path, {"locale": "ru"}, 6),  # BEGIN, lock, UPDATE, audit, COMMIT
-        ("DELETE", path, None, 8),  # BEGIN, the admins, lock, DELETE, blank, audit, COMMIT
+        # BEGIN, the admins, lock, UPDATE, sessions, links twice, mail, audit, COMMIT
+        ("DELETE", path, None, 11),
     ]
 
     for method, where, body, budget in budgets:
