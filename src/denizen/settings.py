@@ -6,13 +6,23 @@ code that they bound.
 """
 
 import os
-from collections.abc import Mapping
+import re
+import urllib.parse
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    DirectoryPath,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +32,8 @@ from pydantic_settings import (
 )
 
 from denizen.db.engine import DatabaseSettings, DatabaseUrlError, describe_url, parse_url
+from denizen.mail.address import Sender
+from denizen.mail.server import MailServer, describe_mail_url, parse_mail_url
 
 PREFIX: Final = "DENIZEN_"
 
@@ -38,6 +50,25 @@ def _check_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_mail_url(value: SecretStr) -> SecretStr:
+    parse_mail_url(value.get_secret_value())
+    return value
+
+
+def _check_sender(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None:
+        Sender.parse(value)
+    elif info.data.get("mail_url") is not None:
+        raise ValueError("must be set together with DENIZEN_MAIL_URL: Example <a@example.org>")
+    return value
+
+
+def _origin(value: str) -> str:
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError("must be like https://example.org or https://example.org/accounts")
+    return value.rstrip("/")
+
+
 def _split(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -49,7 +80,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# scheme, host (international names as xn--), port, path; no login, no query, no fragment
+_ORIGIN: Final = re.compile(
+    r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[\w.~/-]*)?", re.ASCII | re.IGNORECASE
+)
+
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_url)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -84,6 +121,24 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="server processes; by the cores",
+    )
+    base_url: Origin | None = Field(
+        None, description="where this service is seen: https://host[/path]; from host and port"
+    )
+    link_url: Origin | None = Field(
+        None, description="where links in mail point, if the pages are elsewhere; like BASE_URL"
+    )
+    mail_url: Annotated[SecretStr, AfterValidator(_check_mail_url)] | None = Field(
+        None,
+        description="smtp://user:password@host or smtps://; unset: .eml files in DATA_DIR/mail",
+    )
+    mail_from: Annotated[str | None, AfterValidator(_check_sender)] = Field(
+        None,
+        validate_default=True,
+        description="sender of mails: Example <no-reply@example.org>; needed with MAIL_URL",
+    )
+    mail_templates: DirectoryPath | None = Field(
+        None, description="folder of templates that take the place of ours with the same name"
     )
     docs: Literal["on", "off"] = Field(
         "on", description="whether /docs and /openapi.json are served"
@@ -148,6 +203,39 @@ class Settings(BaseSettings):
         """How many connections all workers together may open."""
         return self.workers * (self.database_pool_size + self.database_pool_overflow)
 
+    @property
+    def service_url(self) -> str:
+        """Where this service is seen, without a slash at the end; never taken from a request."""
+        if self.base_url is not None:
+            return self.base_url
+        host = "localhost" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def pages_url(self) -> str:
+        """Where links in mail point: `<pages_url>/account/<purpose>?token=…`."""
+        return self.link_url or self.service_url
+
+    @property
+    def mail_server(self) -> MailServer | None:
+        """Where mails are handed over; None: they are files in `mail_folder`."""
+        return parse_mail_url(self.mail_url.get_secret_value()) if self.mail_url else None
+
+    @property
+    def mail_folder(self) -> Path:
+        """Where mails are put while no server is set."""
+        return self.data_dir / "mail"
+
+    @property
+    def sender(self) -> Sender:
+        """Who mails are from."""
+        return Sender.parse(self.mail_from) if self.mail_from else Sender("denizen@localhost")
+
+    @property
+    def service_name(self) -> str:
+        """What mails call this service: the sender's name, or else the host of the pages."""
+        return self.sender.name or urllib.parse.urlsplit(self.pages_url).netloc
+
     def database(self, url: str | None = None) -> DatabaseSettings:
         """Give the data layer's settings, for this URL or for `database_url`."""
         chosen = url or (self.database_url.get_secret_value() if self.database_url else "")
@@ -185,12 +273,15 @@ def listed(settings: Settings) -> list[Listed]:
     return [
         Listed(
             variable=variable(name),
-            value=_shown(getattr(settings, name)),
+            value=_shown(getattr(settings, name), _DESCRIBED.get(name, describe_url)),
             default=_default(field),
             meaning=field.description or "",
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+_DESCRIBED: Final = {"mail_url": describe_mail_url}
 
 
 def variable(name: str) -> str:
@@ -222,9 +313,9 @@ class _FileSource(PydanticBaseSettingsSource):
         return values
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, describe: Callable[[str], str] = describe_url) -> str:
     if isinstance(value, SecretStr):
-        return describe_url(value.get_secret_value())
+        return describe(value.get_secret_value())
     if isinstance(value, list):
         return ",".join(value) or "none"
     return "unset" if value is None else str(value)

@@ -61,6 +61,18 @@ def email_key(value: str) -> str:
     return key
 
 
+def email_on_wire(value: str) -> str:
+    """Give the address as mail servers take it: as stored, with the domain in IDNA.
+
+    Only a local part beyond ASCII then needs a server with SMTPUTF8.
+
+    Raises:
+        InvalidError: it is no address.
+    """
+    parsed = _parsed(_short_email(value))
+    return f"{parsed.local_part}@{parsed.ascii_domain}"
+
+
 def parse_username(value: str) -> str:
     """Give the name as typed, in NFC; 1 to 64 code points, both as typed and in NFC.
 

@@ -1,0 +1,1 @@
+"""Mail: what is said to whom, in their language, and how it leaves."""
