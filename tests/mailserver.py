@@ -97,16 +97,16 @@ class Mailbox:
     async def handle_MAIL(  # noqa: N802  # aiosmtpd's names
         self, _server: SMTP, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Answer to MAIL."""
+        """Answer to MAIL; a refusal repeats the address, as servers do."""
         await asyncio.sleep(self.delay)
         envelope.mail_from = address
         envelope.mail_options.extend(options)
-        return self.answers.get("MAIL", "250 OK")
+        return f"{self.answers['MAIL']} <{address}>" if "MAIL" in self.answers else "250 OK"
 
     async def handle_RCPT(  # noqa: N802
         self, _server: SMTP, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
-        """Answer to RCPT; a refusal repeats the address, as servers do."""
+        """Answer to RCPT, likewise."""
         if "RCPT" in self.answers:
             return f"{self.answers['RCPT']} <{address}>"
         envelope.rcpt_tos.append(address)

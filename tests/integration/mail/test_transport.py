@@ -45,7 +45,7 @@ async def _failure(url: str, kind: type[MailError], *, patience: float = 10) -> 
     with pytest.raises(kind) as caught:
         await _send(url, patience=patience)
     shown = "".join(traceback.format_exception(caught.value))
-    assert not any(secret in shown for secret in (PASSWORD, ANN, "token="))
+    assert not any(secret in shown for secret in (PASSWORD, ANN, SENDER.address, "token="))
     return str(caught.value)
 
 

@@ -177,6 +177,13 @@ def test_retry_is_the_same_message() -> None:
     assert bytes(RENDERER.render(mail)) == bytes(RENDERER.render(mail))
 
 
+def test_t_mail_1_address_beyond_ascii_stands_in_the_header_as_it_is() -> None:
+    """An encoded word inside an address would be another address (RFC 2047, 5)."""
+    message = RENDERER.render(a_mail("registration", recipient="почта@почта.example"))
+
+    assert "\r\nTo: почта@xn--80a1acny.example\r\n".encode() in bytes(message)
+
+
 @pytest.mark.parametrize(
     "name", ['Служба "учётных" записей, отдел 7', "Bcc: eve@example.com", "a" * 80]
 )
@@ -325,3 +332,14 @@ def test_erasure_is_told_by_its_day_in_utc() -> None:
 
     assert message["Subject"] == "Your account will be erased on 1 Dec 2026"
     assert "1 Dec 2026, 00:00 UTC" in _part(message, "plain")
+
+
+def test_documented_template_is_one(tmp_path: Path) -> None:
+    """The example in `docs/mail.md` works as it stands."""
+    page = (Path(__file__).parents[3] / "docs" / "mail.md").read_text(encoding="utf-8")
+    example = page.partition("```jinja\n")[2].partition("```")[0]
+    (tmp_path / "registration.en.jinja").write_text(example, encoding="utf-8")
+    renderer = Renderer(Sender("a@example.org"), "Example", tmp_path)
+
+    assert renderer.check() == []
+    assert renderer.render(a_mail("registration"))["Subject"] == "Welcome to Example"
