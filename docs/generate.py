@@ -1,4 +1,4 @@
-"""Writes `docs/reference.md` from the code: settings, errors, commands, routes.
+"""Writes `docs/reference.md` from the code: settings, errors, commands, routes, mails.
 
 python docs/generate.py > docs/reference.md
 """
@@ -14,6 +14,7 @@ from denizen.app import create_app
 from denizen.cli.commands import app as commands
 from denizen.db import errors as db_errors
 from denizen.http.problems import PROBLEMS
+from denizen.mail.message import FACTS
 from denizen.settings import Settings, listed
 
 HEAD = """# Reference
@@ -24,7 +25,7 @@ Made from the code by `python docs/generate.py`; a test compares.
 
 def page() -> str:
     """Give the whole page."""
-    return "\n".join([HEAD, *_settings(), *_errors(), *_commands(), *_routes()]) + "\n"
+    return "\n".join([HEAD, *_settings(), *_errors(), *_commands(), *_routes(), *_mails()]) + "\n"
 
 
 def _settings() -> Iterator[str]:
@@ -85,6 +86,14 @@ def _routes() -> Iterator[str]:
         for method, route in methods.items():
             does = route.get("description", "").splitlines()[0]
             yield f"| {method.upper()} `{path}` | {does} | {', '.join(route['responses'])} |"
+
+
+def _mails() -> Iterator[str]:
+    yield "\n## Mails\n"
+    yield "What the templates of each kind may say ([how](mail.md)); beside `at` also `origin`.\n"
+    yield "| kind | facts |\n|---|---|"
+    for kind, facts in FACTS.items():
+        yield f"| `{kind}` | {', '.join(f'`{fact}`' for fact in sorted(facts))} |"
 
 
 if __name__ == "__main__":

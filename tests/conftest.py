@@ -3,7 +3,7 @@
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ from denizen.db.testing import Databases, Schema
 from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from mailserver import Mailbox, mail_server
 from support import PASSWORD, Api, StatementCounter, an_admin
 
 
@@ -99,3 +100,10 @@ async def admin(denizen: Denizen[UserModel], anonymous: Api) -> Api:
 def statements(denizen: Denizen[UserModel]) -> StatementCounter:
     """Count what the app says to the database, transactions included."""
     return StatementCounter(denizen.db)
+
+
+@pytest.fixture
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+    """Run an SMTP server with STARTTLS and a login; `mailserver` tells how to reach it."""
+    with mail_server(tmp_path_factory.mktemp("mailbox")) as running:
+        yield running

@@ -21,7 +21,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -56,11 +55,8 @@ def _check_mail_url(value: SecretStr) -> SecretStr:
     return value
 
 
-def _check_sender(value: str | None, info: ValidationInfo) -> str | None:
-    if value is not None:
-        Sender.parse(value)
-    elif info.data.get("mail_url") is not None:
-        raise ValueError("must be set together with DENIZEN_MAIL_URL: Example <a@example.org>")
+def _check_sender(value: str) -> str:
+    Sender.parse(value)
     return value
 
 
@@ -134,10 +130,9 @@ class Settings(BaseSettings):
         None,
         description="smtp://user:password@host or smtps://; unset: .eml files in DATA_DIR/mail",
     )
-    mail_from: Annotated[str | None, AfterValidator(_check_sender)] = Field(
+    mail_from: Annotated[str, AfterValidator(_check_sender)] | None = Field(
         None,
-        validate_default=True,
-        description="sender of mails: Example <no-reply@example.org>; needed with MAIL_URL",
+        description="sender of mails: Example <no-reply@example.org>; no-reply@ the host of BASE_URL",
     )
     mail_templates: DirectoryPath | None = Field(
         None, description="folder of templates that take the place of ours with the same name"
@@ -247,7 +242,14 @@ class Settings(BaseSettings):
     @property
     def sender(self) -> Sender:
         """Who mails are from."""
-        return Sender.parse(self.mail_from) if self.mail_from else Sender("denizen@localhost")
+        if self.mail_from is not None:
+            return Sender.parse(self.mail_from)
+        host = urllib.parse.urlsplit(self.service_url).hostname or "localhost"
+        is_name = (
+            host.replace(".", "").replace("-", "").isalnum()
+            and not host.replace(".", "").isdecimal()
+        )
+        return Sender(f"no-reply@{host if is_name else 'localhost'}")
 
     @property
     def service_name(self) -> str:

@@ -63,7 +63,9 @@ async def test_journey(anonymous: Api, denizen: Denizen[UserModel], post: Post) 
     [(s1, change)] = await post.to("ann@new.example")
     [(s2, undo)] = await post.to("Ann@example.com")
     print(s1, s2)
-    assert (await anonymous.post("/v1/email-changes/confirm", json={"token": change})).status_code == 204
+    assert (
+        await anonymous.post("/v1/email-changes/confirm", json={"token": change})
+    ).status_code == 204
     assert (await ann.get("/v1/me")).json()["email"] == "ann@new.example"
     r = await anonymous.post("/v1/email-changes/undo", json={"token": undo})
     assert r.status_code == 204, r.text
@@ -72,14 +74,18 @@ async def test_journey(anonymous: Api, denizen: Denizen[UserModel], post: Post) 
     r = await anonymous.post("/v1/password-resets", json={"email": "ann@example.com"})
     assert r.status_code == 202
     [(s3, reset)] = await post.to("Ann@example.com")
-    r = await anonymous.post("/v1/password-resets/confirm", json={"token": reset, "password": SECOND})
+    r = await anonymous.post(
+        "/v1/password-resets/confirm", json={"token": reset, "password": SECOND}
+    )
     assert r.status_code == 204, r.text
     assert (await ann.get("/v1/me")).status_code == 401
     ann = await anonymous.signed_in("ann@example.com", SECOND)
     r = await ann.get("/v1/me/export")
     assert r.status_code == 200
     print(await post.to("Ann@example.com"))
-    r = await ann.post("/v1/me/deletion", json={"password": SECOND}, headers={"Idempotency-Key": "k1"})
+    r = await ann.post(
+        "/v1/me/deletion", json={"password": SECOND}, headers={"Idempotency-Key": "k1"}
+    )
     assert r.status_code == 202, r.text
     assert (await ann.get("/v1/me")).status_code == 401
     [(s4, undo)] = await post.to("Ann@example.com")

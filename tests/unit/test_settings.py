@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,12 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("DATABASE_URL", "postgresql://me:canary@h"), ("MIGRATE_URL", "canary"),
         ("DATABASE_STATEMENT_TIMEOUT", "-1"), ("DATABASE_POOL_SIZE", "0"), ("THROTTLE", "no"),
         ("TRUSTED_PROXIES", "*"), ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.1/8"),
+        ("MAIL_URL", "canary"), ("MAIL_URL", "smtp://me:canary@relay?starttls=off"),
+        ("MAIL_FROM", "canary"), ("MAIL_TEMPLATES", "/nowhere/at/all"),
+        ("BASE_URL", "example.org"), ("BASE_URL", "ftp://example.org"),
+        ("BASE_URL", "https://me:canary@example.org"), ("BASE_URL", "https://example.org?x=1"),
+        ("BASE_URL", "https://example.org#x"), ("LINK_URL", "javascript:alert(1)"),
+        ("LINK_URL", "https://example.org/\nx"), ("LINK_URL", 'https://example.org/">'),
     ],
 )  # fmt: skip
 def test_wrong_value_names_its_variable(
@@ -66,12 +73,16 @@ def test_unreadable_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_listing_is_complete_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every setting with a meaning; the password of a URL in none of the texts."""
     monkeypatch.setenv("DENIZEN_DATABASE_URL", "postgresql://me:canary@h/d")
+    monkeypatch.setenv("DENIZEN_MAIL_URL", "smtps://me:canary@mail.example.org")
+    monkeypatch.setenv("DENIZEN_MAIL_FROM", "a@example.org")
     settings = Settings.load()
     rows = listed(settings)
 
     assert {row.variable for row in rows} == {variable(name) for name in Settings.model_fields}
     assert all(row.meaning and row.default for row in rows)
-    assert "canary" not in f"{rows} {settings!r} {settings.database()!r}"
+    assert "canary" not in f"{rows} {settings!r} {settings.database()!r} {settings.mail_server!r}"
+    shown = {row.variable: row.value for row in rows}
+    assert shown["DENIZEN_MAIL_URL"] == "smtps://me:********@mail.example.org:465 (TLS)"
 
 
 def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,3 +101,41 @@ def test_trusted_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {row.variable: row for row in listed(settings)}["DENIZEN_TRUSTED_PROXIES"]
     assert (shown.value, shown.default) == ("127.0.0.1/32,10.0.0.0/8,fd00::/8", "none")
     assert all(isinstance(one, IPv4Network | IPv6Network) for one in settings.trusted_proxies)
+
+
+def test_sender_is_of_the_host_unless_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IP address is no domain of a sender."""
+    assert Settings.load().sender.address == "no-reply@localhost"
+    assert Settings.load(base_url="https://id.example.org/x").sender.address == (
+        "no-reply@id.example.org"
+    )
+    assert Settings.load().mail_server is None
+    assert Settings.load().mail_folder == Path("data/mail")
+
+    monkeypatch.setenv("DENIZEN_MAIL_URL", "smtp://mail.example.org")
+    monkeypatch.setenv("DENIZEN_MAIL_FROM", "Example <a@example.org>")
+    assert Settings.load().sender.name == Settings.load().service_name == "Example"
+
+
+@pytest.mark.parametrize(
+    ("given", "service", "pages"),
+    [
+        ({}, "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ({"host": "::", "port": 80}, "http://localhost:80", "http://localhost:80"),
+        ({"host": "fe80::1"}, "http://[fe80::1]:8000", "http://[fe80::1]:8000"),
+        ({"base_url": "https://example.org/"}, "https://example.org", "https://example.org"),
+        (
+            {"base_url": "https://example.org:8443/users/", "link_url": "https://www.example.org"},
+            "https://example.org:8443/users",
+            "https://www.example.org",
+        ),
+    ],
+)
+def test_t_host_1_own_addresses_come_from_settings(
+    given: dict[str, Any], service: str, pages: str
+) -> None:
+    """What requests say of the host is never asked."""
+    settings = Settings.load(**given)
+
+    assert (settings.service_url, settings.pages_url) == (service, pages)
+    assert settings.service_name == pages.partition("//")[2].partition("/")[0]
