@@ -28,11 +28,12 @@ from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.keys.scenarios import KeyScenarios
-from denizen.parts import Parts, Tables
+from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
+from denizen.tables import Tables
 from denizen.users.model import UserMixin, UserModel
 from denizen.users.routes import UserRoutes
 from denizen.users.scenarios import UserScenarios
@@ -45,8 +46,8 @@ class Denizen(Generic[U]):
 
     Args:
         engine: your engine, which stays yours; without one, `settings.database_url` is used.
-        user_model: your class with `UserMixin`; ours by default. Its metadata receives the tables
-            that hold a user's things, so that your migrations see them.
+        user_model: your class with `UserMixin`; ours by default. Its metadata has the tables that
+            hold a user's things, so that your migrations see them.
         settings: read from the environment by default.
 
     Attributes:

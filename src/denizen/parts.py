@@ -3,31 +3,13 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import Table
-
-from denizen.audit.model import audit_table
 from denizen.clock import Clock
 from denizen.db.manager import DBSessionManager
-from denizen.keys.model import keys_table
 from denizen.passwords.hasher import PasswordHasher
-from denizen.sessions.model import sessions_table
+from denizen.tables import Tables
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The tables beside a users table, in its metadata."""
-
-    sessions: Table
-    audit: Table
-    keys: Table
-
-    @classmethod
-    def of(cls, users: Table) -> "Tables":
-        """Give the tables, made at the first call."""
-        return cls(sessions_table(users), audit_table(users), keys_table(users))
 
 
 @dataclass(frozen=True, slots=True)
