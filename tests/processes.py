@@ -176,6 +176,16 @@ class Forwarder:
         """Listen."""
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
 
+    def freeze(self) -> None:
+        """Leave every connection open and move no byte any more, as a server that hangs does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def down(self) -> None:
         """Cut everything at once."""
         if self._process is not None:

@@ -191,6 +191,38 @@ def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Datab
     forwarder.down()
 
 
+def test_frozen_database_is_told_within_five_seconds(tmp_path: Path, databases: Databases) -> None:
+    """Connections stand and nothing answers: 503 with `Retry-After`, and it heals."""
+    parts = urllib.parse.urlsplit(databases.app_url)
+    (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
+    port = free_port()
+    url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
+    forwarder = Forwarder(f"{socket_dir}/.s.PGSQL.5432", port)
+    forwarder.up()
+    with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+        service.until("/readyz", 200)
+        token = _signed_in(service, tmp_path / "data", DENIZEN_DATABASE_URL=url)
+
+        def timed(path: str) -> tuple[str, int, str | None, float]:
+            began = time.monotonic()
+            answer = service.ask("GET", path, token=token)
+            waited = time.monotonic() - began
+            return path, answer.status, answer.headers.get("retry-after"), waited
+
+        paths = ("/readyz", "/v1/me", "/v1/users") * 2
+        with ThreadPoolExecutor(len(paths)) as pool:
+            assert {status for _, status, *_ in pool.map(timed, paths)} == {200}
+            forwarder.freeze()
+            frozen = list(pool.map(timed, paths))
+        forwarder.thaw()
+
+        assert {(status, retry) for _, status, retry, _ in frozen} == {(503, "1")}
+        assert max(waited for *_, waited in frozen) < 5, frozen
+        service.until("/v1/me", 401)
+        assert service.ask("GET", "/v1/me", token=token).status == 200
+    forwarder.down()
+
+
 def test_half_sent_head_is_closed(tmp_path: Path) -> None:
     """A client that never finishes its head is cut off after ten seconds (slowloris)."""
     with serving(tmp_path / "data", "--dev", "--workers", "1") as service:
