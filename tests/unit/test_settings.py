@@ -23,6 +23,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("WORKERS", "0"), ("DOCS", "yes"), ("DATABASE_URL", "mysql://me:canary@h/d"),
         ("DATABASE_URL", "postgresql://me:canary@h"), ("MIGRATE_URL", "canary"),
         ("DATABASE_STATEMENT_TIMEOUT", "-1"), ("DATABASE_POOL_SIZE", "0"),
+        ("CORS_ORIGINS", "app.example.com"), ("CORS_ORIGINS", "https://a.example/"),
     ],
 )  # fmt: skip
 def test_wrong_value_names_its_variable(
@@ -70,6 +71,23 @@ def test_listing_is_complete_and_masked(monkeypatch: pytest.MonkeyPatch) -> None
     assert {row.variable for row in rows} == {variable(name) for name in Settings.model_fields}
     assert all(row.meaning and row.default for row in rows)
     assert "canary" not in f"{rows} {settings!r} {settings.database()!r}"
+
+
+def test_listing_writes_a_default_as_it_is_set() -> None:
+    """A value that nobody changed reads like its default."""
+    rows = {row.variable: row for row in listed(Settings.load())}
+
+    for name in ("DATABASE_POOL_TIMEOUT", "DATABASE_POOL_RECYCLE", "PORT", "DATA_DIR"):
+        assert rows[PREFIX + name].value == rows[PREFIX + name].default
+
+
+def test_home_is_read_in_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`~` works in a `.env` file, too; somebody unknown is left as written."""
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / ".env").write_text("DENIZEN_DATA_DIR=~/users\nDENIZEN_POSTGRES_BIN=~no-one/bin\n")
+
+    assert Settings.load().data_dir == Path("/home/me/users")
+    assert Settings.load().postgres_bin == Path("~no-one/bin")
 
 
 def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:

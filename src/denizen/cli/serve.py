@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -168,11 +171,22 @@ def _announce(settings: Settings, urls: Urls) -> None:
     rows = {"service": f"{base}/", "database": where}
     if settings.docs == "on":
         rows["API docs"] = f"{base}/docs"
-    rows["first admin"] = "denizen users create EMAIL NAME --role admin --verified --password-stdin"
+    rows["first admin"] = _first_admin(settings, urls)
     out.print("denizen is starting", markup=False)
     for name, value in rows.items():
         out.print(f"  {name:<12} {value}", markup=False)
     sys.stdout.flush()
+
+
+def _first_admin(settings: Settings, urls: Urls) -> str:
+    """Give the command as it works from this folder: this program, this database."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == "denizen" else "denizen"
+    found = shutil.which("denizen")
+    words = ["denizen" if found == program else program, "users", "create", "EMAIL", "NAME"]
+    words += ["--role", "admin", "--verified", "--password-stdin"]
+    if urls.is_embedded and settings.data_dir != Settings.model_fields["data_dir"].default:
+        words += ["--data-dir", str(settings.data_dir)]
+    return shlex.join(words)
 
 
 @contextlib.contextmanager

@@ -303,7 +303,7 @@ def test_data_folder_that_is_a_file_is_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     line = _refused(command(tmp_path / "taken", "users", "list"), 3)
 
-    assert str(tmp_path / "taken") in line
+    assert f"the data folder {tmp_path / 'taken'} can't be used" in line
 
 
 def test_doctor_as_the_first_command_is_content(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -77,6 +78,29 @@ def test_service_serves_and_data_survives_a_restart(tmp_path: Path) -> None:
     wait_until_gone(folder)
     print(f"first start {first:.1f} s, second {second:.1f} s")
     assert second < 6  # 3 s on a quiet machine
+
+
+def test_printed_command_makes_the_first_admin(tmp_path: Path) -> None:
+    """The line of the start, pasted into a shell, reaches this service's own folder."""
+    folder = tmp_path / "my data"
+    with serving(folder, "--dev") as service:
+        service.until("/readyz", 200)
+        line = re.search(r"first admin +(.+)", service.log.read_text())
+        assert line is not None
+        typed = line[1].replace("EMAIL NAME", "root@example.com root")
+        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        made = subprocess.run(
+            ["sh", "-c", typed],
+            input=PASSWORD,
+            text=True,
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(PATH=here),
+        )
+        assert made.returncode == 0, made.stderr
+        body = {"email": "root@example.com", "password": PASSWORD}
+        assert service.ask("POST", "/v1/sessions", body).status == 201
 
 
 def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -> None:
