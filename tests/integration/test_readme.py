@@ -1,6 +1,7 @@
 """The README's snippets run as written, on a real database."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,16 @@ def test_commands_of_the_readme_exist() -> None:
     assert targets >= {"test", "check", "bench"}
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_data_folder_with_a_blank_stays_one_word() -> None:
+    """`DATA_DIR=` takes any path."""
+    words = ["make", "--dry-run", "serve", "DATA_DIR=my data", "PORT=8123"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=README.parent)
+
+    assert shlex.split(told.stdout.splitlines()[-1])[-4:] == [
+        "--port", "8123", "--data-dir", "my data",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(3))
