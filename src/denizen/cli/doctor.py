@@ -12,8 +12,10 @@ from sqlalchemy import text
 
 from denizen.cli.running import (
     BEHIND,
+    OUT_OF_REACH,
     REFUSED,
     AsJson,
+    CommandError,
     DataDir,
     Urls,
     bring_up_to_date,
@@ -22,6 +24,8 @@ from denizen.cli.running import (
     print_json,
     reporting,
 )
+from denizen.db.engine import describe_url
+from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.migrations import schema_is_current
 from denizen.settings import Settings
@@ -29,6 +33,12 @@ from denizen.settings import Settings
 OLDEST_SERVER: Final = 150_000
 CLOCK_TOLERANCE: Final = 2.0  # seconds
 NIST_ALONE: Final = 15
+# by the class of the SQLSTATE; none: nobody answered
+_MENDING: Final = {
+    "": "does not answer: see that the server runs, and the address in DENIZEN_DATABASE_URL",
+    "28": "refuses the login: see the role and the password in DENIZEN_DATABASE_URL",
+    "3D": "is not there: create the database, or see its name in DENIZEN_DATABASE_URL",
+}
 _FACTS: Final = text(
     """
     SELECT current_setting('server_version_num')::int AS version,
@@ -60,7 +70,7 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
         with database_of(settings) as urls:
             if urls.is_embedded:
                 asyncio.run(bring_up_to_date(settings, urls))
-            findings = asyncio.run(_examine(settings, urls))
+            findings = _examined(settings, urls)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -68,6 +78,17 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
             out.print(f"{finding.status:<5} {finding.about:<12} {finding.said}", markup=False)
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(REFUSED)
+
+
+def _examined(settings: Settings, urls: Urls) -> list[Finding]:
+    """Look at everything; where nothing can be looked at, say what to mend first."""
+    try:
+        return asyncio.run(_examine(settings, urls))
+    except UnavailableError as error:
+        said = _MENDING.get((error.sqlstate or "")[:2])
+        if said is None:
+            raise
+        raise CommandError(f"{describe_url(urls.serving)} {said}", OUT_OF_REACH) from None
 
 
 async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
