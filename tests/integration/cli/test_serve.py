@@ -186,8 +186,10 @@ def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Datab
     (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
     port = free_port()
     url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    forwarder = Forwarder(f"{socket_dir}/.s.PGSQL.5432", port)
-    with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+    with (
+        Forwarder(f"{socket_dir}/.s.PGSQL.5432", port) as forwarder,
+        serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service,
+    ):
         service.until("/healthz", 200)
         away = service.ask("GET", "/readyz")
         assert (away.status, away.headers["retry-after"]) == (503, "1")
@@ -212,7 +214,6 @@ def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Datab
         forwarder.up()
         service.until("/readyz", 200)
         assert service.ask("GET", "/v1/me", token=token).status == 200
-    forwarder.down()
 
 
 def test_frozen_database_is_told_within_five_seconds(tmp_path: Path, databases: Databases) -> None:
@@ -221,9 +222,11 @@ def test_frozen_database_is_told_within_five_seconds(tmp_path: Path, databases: 
     (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
     port = free_port()
     url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    forwarder = Forwarder(f"{socket_dir}/.s.PGSQL.5432", port)
-    forwarder.up()
-    with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+    with (
+        Forwarder(f"{socket_dir}/.s.PGSQL.5432", port) as forwarder,
+        serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service,
+    ):
+        forwarder.up()
         service.until("/readyz", 200)
         token = _signed_in(service, tmp_path / "data", DENIZEN_DATABASE_URL=url)
 
@@ -244,7 +247,6 @@ def test_frozen_database_is_told_within_five_seconds(tmp_path: Path, databases: 
         assert max(waited for *_, waited in frozen) < 5, frozen
         service.until("/v1/me", 401)
         assert service.ask("GET", "/v1/me", token=token).status == 200
-    forwarder.down()
 
 
 def test_half_sent_head_is_closed(tmp_path: Path) -> None:
