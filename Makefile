@@ -22,7 +22,7 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 serve: $(VENV)/installed ## run the service for development (PORT=8000 DATA_DIR=./data)
-	@exec $(BIN)/denizen serve --dev --port $(PORT) --data-dir $(DATA_DIR)
+	@exec $(BIN)/denizen serve --dev --port "$(PORT)" --data-dir "$(DATA_DIR)"
 
 # another major than the wheel's, where the machine has one
 OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))

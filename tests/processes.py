@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 DENIZEN = [sys.executable, "-m", "denizen.cli"]
 
@@ -166,15 +166,34 @@ asyncio.run(main())
 
 
 class Forwarder:
-    """A TCP port in front of a Unix socket: a process, so that killing it cuts every connection."""
+    """A TCP port in front of a Unix socket: a process, so that killing it cuts every connection.
+
+    As a context manager it begins down, and is down at the end.
+    """
 
     def __init__(self, target: str, port: int) -> None:
         self._command = [sys.executable, "-c", _FORWARD, target, str(port)]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
     def up(self) -> None:
         """Listen."""
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+
+    def freeze(self) -> None:
+        """Leave every connection open and move no byte any more, as a server that hangs does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def down(self) -> None:
         """Cut everything at once."""

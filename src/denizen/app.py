@@ -38,7 +38,7 @@ from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
-from denizen.parts import Parts, Tables
+from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
 from denizen.passwords.scenarios import PasswordScenarios
@@ -47,6 +47,7 @@ from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
+from denizen.tables import Tables
 from denizen.users.model import UserMixin, UserModel
 from denizen.users.routes import UserRoutes
 from denizen.users.scenarios import UserScenarios
@@ -62,8 +63,8 @@ class Denizen(Generic[U]):
 
     Args:
         engine: your engine, which stays yours; without one, `settings.database_url` is used.
-        user_model: your class with `UserMixin`; ours by default. Its metadata receives the tables
-            that hold a user's things, so that your migrations see them.
+        user_model: your class with `UserMixin`; ours by default. Its metadata has the tables that
+            hold a user's things, so that your migrations see them.
         settings: read from the environment by default.
         transport: takes mails away; by default the mail server of the settings, or a folder.
 

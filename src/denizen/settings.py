@@ -72,6 +72,17 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _check_origin(value: str) -> str:
+    if not re.fullmatch(r"\*|https?://[^\s/?#@]+", value):
+        raise ValueError("must be origins such as https://app.example.com, or *")
+    return value
+
+
+def _expand_home(folder: Path) -> Path:
+    """Read `~`, which no shell reads in a `.env` file; one that nobody has stays as it is."""
+    return Path(os.path.expanduser(folder))  # noqa: PTH111  # the method of Path raises then
+
+
 def cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -85,7 +96,9 @@ _ORIGIN: Final = re.compile(
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Networks = list[Annotated[Network, BeforeValidator(parse_network)]]
+WebOrigin = Annotated[str, AfterValidator(_check_origin)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Folder = Annotated[Path, AfterValidator(_expand_home)]
 
 
 class Settings(BaseSettings):
@@ -99,7 +112,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    data_dir: Path = Field(
+    data_dir: Folder = Field(
         Path("data"), description="folder of the embedded database, the mail folder and files"
     )
     database_url: DatabaseUrl | None = Field(
@@ -109,7 +122,7 @@ class Settings(BaseSettings):
     migrate_url: DatabaseUrl | None = Field(
         None, description="the same database as the role that owns the schema; unset: the same role"
     )
-    postgres_bin: Path | None = Field(
+    postgres_bin: Folder | None = Field(
         None, description="folder with the PostgreSQL binaries of the embedded database"
     )
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -132,7 +145,7 @@ class Settings(BaseSettings):
     )
     mail_from: Annotated[str, AfterValidator(_check_sender)] | None = Field(
         None,
-        description="sender of mails: Example <no-reply@example.org>; no-reply@ the host of BASE_URL",
+        description="sender of mails: Example <no-reply@example.org>; no-reply@ host of BASE_URL",
     )
     mail_templates: DirectoryPath | None = Field(
         None, description="folder of templates that take the place of ours with the same name"
@@ -140,7 +153,7 @@ class Settings(BaseSettings):
     docs: Literal["on", "off"] = Field(
         "on", description="whether /docs and /openapi.json are served"
     )
-    cors_origins: Annotated[list[str], NoDecode, BeforeValidator(_split)] = Field(
+    cors_origins: Annotated[list[WebOrigin], NoDecode, BeforeValidator(_split)] = Field(
         default_factory=list,
         description="origins of pages elsewhere that may call the API, separated by commas",
     )
@@ -354,6 +367,8 @@ def _shown(value: Any, describe: Callable[[str], str] = describe_url) -> str:
         return describe(value.get_secret_value())
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
     return "unset" if value is None else str(value)
 
 

@@ -1,6 +1,10 @@
 """The README's snippets run as written, on a real database."""
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from denizen.db import DBSessionManager
 from denizen.db.testing import Databases
+from processes import environment, serving
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -24,6 +29,28 @@ async def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
     exec(f"async def snippet():\n{body}\n    return locals()", names)  # noqa: S102
     found: dict[str, Any] = await names["snippet"]()
     return names | found
+
+
+def test_first_commands_make_an_admin_and_a_user(tmp_path: Path) -> None:
+    """The commands of the start, on a running service; only port and programs are replaced."""
+    if shutil.which("curl") is None:
+        pytest.skip("the commands use curl")
+    programs = {"python": sys.executable, "denizen": f"{sys.executable} -m denizen.cli"}
+    with serving(tmp_path / "data", "--dev") as service:
+        service.until("/readyz", 200)
+        code = _snippets("bash")[0].replace("127.0.0.1:8000", f"127.0.0.1:{service.port}")
+        code = re.sub(r"\.venv/bin/(python|denizen)", lambda m: programs[m[1]], code)
+        done = subprocess.run(
+            ["sh", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(),
+        )
+
+    assert "HTTP/1.1 201" in done.stdout, done.stderr
+    assert '"email":"ann@example.com"' in done.stdout
 
 
 async def test_snippets_of_the_host_app_run(databases: Databases) -> None:
@@ -73,6 +100,16 @@ def test_commands_of_the_readme_exist() -> None:
     assert targets >= {"test", "check", "bench"}
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_data_folder_with_a_blank_stays_one_word() -> None:
+    """`DATA_DIR=` takes any path."""
+    words = ["make", "--dry-run", "serve", "DATA_DIR=my data", "PORT=8123"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=README.parent)
+
+    assert shlex.split(told.stdout.splitlines()[-1])[-4:] == [
+        "--port", "8123", "--data-dir", "my data",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -32,6 +32,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("BASE_URL", "https://me:canary@example.org"), ("BASE_URL", "https://example.org?x=1"),
         ("BASE_URL", "https://example.org#x"), ("LINK_URL", "javascript:alert(1)"),
         ("LINK_URL", "https://example.org/\nx"), ("LINK_URL", 'https://example.org/">'),
+        ("CORS_ORIGINS", "app.example.com"), ("CORS_ORIGINS", "https://a.example/"),
     ],
 )  # fmt: skip
 def test_wrong_value_names_its_variable(
@@ -83,6 +84,23 @@ def test_listing_is_complete_and_masked(monkeypatch: pytest.MonkeyPatch) -> None
     assert "canary" not in f"{rows} {settings!r} {settings.database()!r} {settings.mail_server!r}"
     shown = {row.variable: row.value for row in rows}
     assert shown["DENIZEN_MAIL_URL"] == "smtps://me:********@mail.example.org:465 (TLS)"
+
+
+def test_listing_writes_a_default_as_it_is_set() -> None:
+    """A value that nobody changed reads like its default."""
+    rows = {row.variable: row for row in listed(Settings.load())}
+
+    for name in ("DATABASE_POOL_TIMEOUT", "DATABASE_POOL_RECYCLE", "PORT", "DATA_DIR"):
+        assert rows[PREFIX + name].value == rows[PREFIX + name].default
+
+
+def test_home_is_read_in_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`~` works in a `.env` file, too; somebody unknown is left as written."""
+    monkeypatch.setenv("HOME", "/home/me")
+    (tmp_path / ".env").write_text("DENIZEN_DATA_DIR=~/users\nDENIZEN_POSTGRES_BIN=~no-one/bin\n")
+
+    assert Settings.load().data_dir == Path("/home/me/users")
+    assert Settings.load().postgres_bin == Path("~no-one/bin")
 
 
 def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from sqlalchemy import Row
 from denizen.audit.queries import events_about
 from denizen.clock import Instant
 from denizen.db.unit import Db
-from denizen.parts import Tables
 from denizen.sessions.queries import list_networks, list_sessions
+from denizen.tables import Tables
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)

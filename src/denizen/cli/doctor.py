@@ -15,8 +15,10 @@ from denizen.audit.model import audit_table
 from denizen.audit.queries import origin_of_sign_ins
 from denizen.cli.running import (
     BEHIND,
+    OUT_OF_REACH,
     REFUSED,
     AsJson,
+    CommandError,
     DataDir,
     Urls,
     bring_up_to_date,
@@ -25,6 +27,8 @@ from denizen.cli.running import (
     print_json,
     reporting,
 )
+from denizen.db.engine import describe_url
+from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
 from denizen.migrations import schema_is_current
@@ -38,6 +42,12 @@ DAY: Final = 86_400  # seconds
 # so many sign-ins of so many people from one place are hardly one household's
 CROWD_SIGN_INS: Final = 20
 CROWD_USERS: Final = 5
+# by the class of the SQLSTATE; none: nobody answered
+_MENDING: Final = {
+    "": "does not answer: see that the server runs, and the address in DENIZEN_DATABASE_URL",
+    "28": "refuses the login: see the role and the password in DENIZEN_DATABASE_URL",
+    "3D": "is not there: create the database, or see its name in DENIZEN_DATABASE_URL",
+}
 _FACTS: Final = text(
     """
     SELECT current_setting('server_version_num')::int AS version,
@@ -69,7 +79,7 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
         with database_of(settings) as urls:
             if urls.is_embedded:
                 asyncio.run(bring_up_to_date(settings, urls))
-            findings = asyncio.run(_examine(settings, urls))
+            findings = _examined(settings, urls)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -77,6 +87,17 @@ def doctor(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
             out.print(f"{finding.status:<5} {finding.about:<12} {finding.said}", markup=False)
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(REFUSED)
+
+
+def _examined(settings: Settings, urls: Urls) -> list[Finding]:
+    """Look at everything; where nothing can be looked at, say what to mend first."""
+    try:
+        return asyncio.run(_examine(settings, urls))
+    except UnavailableError as error:
+        said = _MENDING.get((error.sqlstate or "")[:2])
+        if said is None:
+            raise
+        raise CommandError(f"{describe_url(urls.serving)} {said}", OUT_OF_REACH) from None
 
 
 async def _examine(settings: Settings, urls: Urls) -> list[Finding]:

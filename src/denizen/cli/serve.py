@@ -179,7 +179,7 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
     if token is None:
         file.unlink(missing_ok=True)
         return None
-    link = link_of(settings.pages_url, Purpose.FIRST_ADMIN, token)
+    link = link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
     if sys.stdout.isatty():
         return link
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

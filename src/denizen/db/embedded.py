@@ -312,7 +312,7 @@ def _binaries_for(data_dir: Path, bin_dir: Path | None) -> Binaries:
     version = data_dir / "postgres" / "PG_VERSION"
     try:
         major = int(version.read_text(encoding="ascii"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return find_binaries(bin_dir)
     except (OSError, ValueError):
         raise EmbeddedDatabaseError(f"{version} can't be read") from None

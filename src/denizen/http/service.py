@@ -1,7 +1,7 @@
 """What only the service of its own has: its front page, `/docs`, and the two health probes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from denizen.db.direct import ping
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager, translating
 from denizen.http.problems import RETRY, answer, documented, from_error
-from denizen.http.route import Route
+from denizen.http.route import Route, share_methods
 from denizen.migrations import schema_is_current
 
 READINESS_PATIENCE: Final = 3.0  # seconds; probes ask again
@@ -42,12 +42,16 @@ class ServiceRoutes:
 
     def __init__(self, db: DBSessionManager, *, has_docs: bool) -> None:
         self._db = db
+        self._has_openapi = has_docs
         self._has_docs = has_docs and _swagger_folder() is not None
         self.router = router = APIRouter(route_class=Route)
         probe: dict[str, Any] = {"response_model": Status, "responses": documented()}
         router.add_api_route("/healthz", self.health, methods=["GET"], tags=["health"], **probe)
         router.add_api_route("/readyz", self.readiness, methods=["GET"], tags=["health"], **probe)
+        # watchers ask with HEAD; the server leaves the body out
         pages: dict[str, Callable[..., Awaitable[Response]]] = {
+            "/healthz": self.health,
+            "/readyz": self.readiness,
             "/": self.front,
             "/style.css": self.style,
         }
@@ -55,11 +59,15 @@ class ServiceRoutes:
             pages |= {"/docs": self.docs, "/docs/init.js": self.docs_script}
             pages |= {"/docs/{name}": self.docs_asset}
         for path, page in pages.items():
-            router.add_api_route(path, page, methods=["GET"], include_in_schema=False)
+            router.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+        share_methods(router)
 
     async def front(self) -> Response:
         """Say what this is and where to go."""
-        return _page("front.html", _CSP, without="" if self._has_docs else "/docs")
+        there = {"/docs": self._has_docs, "/openapi.json": self._has_openapi}
+        return _page(
+            "front.html", _CSP, without=[path for path, is_there in there.items() if not is_there]
+        )
 
     async def style(self) -> Response:
         """Serve the one stylesheet."""
@@ -101,10 +109,10 @@ class ServiceRoutes:
         )
 
 
-def _page(name: str, policy: str, *, without: str = "") -> Response:
+def _page(name: str, policy: str, *, without: Sequence[str] = ()) -> Response:
     """Give a page; `without` leaves out the lines that lead there."""
     lines = _text(name).splitlines(keepends=True)
-    text = "".join(line for line in lines if not without or f'"{without}"' not in line)
+    text = "".join(line for line in lines if not any(f'"{path}"' in line for path in without))
     return HTMLResponse(text, headers={"Content-Security-Policy": policy})
 
 

@@ -2,15 +2,11 @@
 
 from alembic import context
 
-from denizen.db.model import Model, table_of
-from denizen.parts import Tables
 from denizen.users.model import UserModel
-
-Tables.of(table_of(UserModel))
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Model.metadata,
+    target_metadata=UserModel.metadata,
     compare_server_default=True,
 )
 with context.begin_transaction():

@@ -15,7 +15,7 @@ class SignIn(Payload):
     """Credentials. A password of any length is looked at: a wrong one is wrong, not invalid."""
 
     email: Email = Field(max_length=EMAIL_MAX)
-    password: SecretStr
+    password: SecretStr = Field(examples=["a fine long passphrase 77"])
 
 
 class Introspect(Payload):

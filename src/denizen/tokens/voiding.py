@@ -5,7 +5,7 @@ from typing import Final
 from denizen.db.unit import Db
 from denizen.mail.message import Kind
 from denizen.mail.queries import forget_links
-from denizen.parts import Tables
+from denizen.tables import Tables
 from denizen.tokens.model import Purpose
 from denizen.tokens.queries import void
 from denizen.users.model import UserMixin

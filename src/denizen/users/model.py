@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from denizen.db.model import Model, Verbs
 from denizen.db.unit import Db
 from denizen.errors import InvalidError
+from denizen.tables import Tables
 from denizen.users.values import (
     EMAIL_KEY_MAX,
     EMAIL_MAX,
@@ -145,7 +146,10 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
 
 
 def _complete(model: type[Any], table: Table) -> None:
-    """Add what a host's own `__table_args__` would otherwise drop: list index and value checks."""
+    """Add what a host's own `__table_args__` would otherwise drop, and the tables around.
+
+    Here, and not where `Denizen` is made: a host's migrations import its models, not its app.
+    """
     if model.__hash__ is None or "email" not in inspect(model).column_attrs:
         raise TypeError(
             f"write it as `class {model.__name__}(UserMixin, Base, kw_only=True, eq=False)`: "
@@ -154,6 +158,7 @@ def _complete(model: type[Any], table: Table) -> None:
     Index(f"ix_{table.name}_created_at_id", table.c.created_at, table.c.id)
     roles = ", ".join(f"'{role}'" for role in ROLES)
     table.append_constraint(CheckConstraint(f"role IN ({roles})", name="role"))
+    Tables.of(table)
 
 
 class UserModel(UserMixin, Model, kw_only=True, eq=False):

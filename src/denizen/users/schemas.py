@@ -41,6 +41,7 @@ Password = Annotated[
     SecretStr,
     Field(
         description="15-256 code points, at most 1,024 bytes, not on the blocklist",
+        examples=["a fine long passphrase 77"],
         json_schema_extra={"writeOnly": True},
     ),
 ]

@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,6 +162,32 @@ def test_doctor_is_content_with_the_embedded_database(folder: Path) -> None:
 
     assert {finding["status"] for finding in findings} == {"ok"}
     assert {"database", "schema", "durability", "roles", "clock"} <= {f["about"] for f in findings}
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "mend"),
+    [("denizen", "nowhere", "create the database"), ("nobody", "postgres", "refuses the login")],
+)
+def test_doctor_says_what_keeps_it_out(
+    folder: Path, databases: Databases, role: str, name: str, mend: str
+) -> None:
+    """3, and one line with the database and what to mend about it."""
+    parts = urllib.parse.urlsplit(databases.app_url)
+    url = f"postgresql://{role}@/{name}?{parts.query}"
+    line = _refused(command(folder, "doctor", DENIZEN_DATABASE_URL=url), 3)
+
+    assert mend in line
+    assert f"{name} at " in line
+
+
+def test_doctor_without_an_answer_says_where_it_asked(folder: Path) -> None:
+    """3, and the address at which nobody is."""
+    url = f"postgresql://me:canary@127.0.0.1:{free_port()}/users"
+    line = _refused(command(folder, "doctor", DENIZEN_DATABASE_URL=url), 3)
+
+    assert "users at 127.0.0.1:" in line
+    assert "does not answer" in line
+    assert "canary" not in line
 
 
 def test_doctor_finds_a_database_that_may_lose_data(folder: Path, databases: Databases) -> None:
@@ -364,7 +391,7 @@ def test_data_folder_that_is_a_file_is_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
     line = _refused(command(tmp_path / "taken", "users", "list"), 3)
 
-    assert str(tmp_path / "taken") in line
+    assert f"the data folder {tmp_path / 'taken'} can't be used" in line
 
 
 def test_doctor_as_the_first_command_is_content(tmp_path: Path) -> None:

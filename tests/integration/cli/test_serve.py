@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
@@ -77,6 +78,29 @@ def test_service_serves_and_data_survives_a_restart(tmp_path: Path) -> None:
     wait_until_gone(folder)
     print(f"first start {first:.1f} s, second {second:.1f} s")
     assert second < 6  # 3 s on a quiet machine
+
+
+def test_printed_command_makes_the_first_admin(tmp_path: Path) -> None:
+    """The line of the start, pasted into a shell, reaches this service's own folder."""
+    folder = tmp_path / "my data"
+    with serving(folder, "--dev") as service:
+        service.until("/readyz", 200)
+        line = re.search(r"first admin +(.+)", service.log.read_text())
+        assert line is not None
+        typed = line[1].replace("EMAIL NAME", "root@example.com root")
+        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        made = subprocess.run(
+            ["sh", "-c", typed],
+            input=PASSWORD,
+            text=True,
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+            env=environment(PATH=here),
+        )
+        assert made.returncode == 0, made.stderr
+        body = {"email": "root@example.com", "password": PASSWORD}
+        assert service.ask("POST", "/v1/sessions", body).status == 201
 
 
 def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -> None:
@@ -162,8 +186,10 @@ def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Datab
     (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
     port = free_port()
     url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
-    forwarder = Forwarder(f"{socket_dir}/.s.PGSQL.5432", port)
-    with serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+    with (
+        Forwarder(f"{socket_dir}/.s.PGSQL.5432", port) as forwarder,
+        serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service,
+    ):
         service.until("/healthz", 200)
         away = service.ask("GET", "/readyz")
         assert (away.status, away.headers["retry-after"]) == (503, "1")
@@ -188,7 +214,39 @@ def test_database_away_at_start_and_later_heals(tmp_path: Path, databases: Datab
         forwarder.up()
         service.until("/readyz", 200)
         assert service.ask("GET", "/v1/me", token=token).status == 200
-    forwarder.down()
+
+
+def test_frozen_database_is_told_within_five_seconds(tmp_path: Path, databases: Databases) -> None:
+    """Connections stand and nothing answers: 503 with `Retry-After`, and it heals."""
+    parts = urllib.parse.urlsplit(databases.app_url)
+    (socket_dir,) = urllib.parse.parse_qs(parts.query)["host"]
+    port = free_port()
+    url = f"postgresql://denizen@127.0.0.1:{port}{parts.path}?sslmode=disable"
+    with (
+        Forwarder(f"{socket_dir}/.s.PGSQL.5432", port) as forwarder,
+        serving(tmp_path / "data", "--workers", "1", DENIZEN_DATABASE_URL=url) as service,
+    ):
+        forwarder.up()
+        service.until("/readyz", 200)
+        token = _signed_in(service, tmp_path / "data", DENIZEN_DATABASE_URL=url)
+
+        def timed(path: str) -> tuple[str, int, str | None, float]:
+            began = time.monotonic()
+            answer = service.ask("GET", path, token=token)
+            waited = time.monotonic() - began
+            return path, answer.status, answer.headers.get("retry-after"), waited
+
+        paths = ("/readyz", "/v1/me", "/v1/users") * 2
+        with ThreadPoolExecutor(len(paths)) as pool:
+            assert {status for _, status, *_ in pool.map(timed, paths)} == {200}
+            forwarder.freeze()
+            frozen = list(pool.map(timed, paths))
+        forwarder.thaw()
+
+        assert {(status, retry) for _, status, retry, _ in frozen} == {(503, "1")}
+        assert max(waited for *_, waited in frozen) < 5, frozen
+        service.until("/v1/me", 401)
+        assert service.ask("GET", "/v1/me", token=token).status == 200
 
 
 def test_half_sent_head_is_closed(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from host_app.app import create_app
 from host_app.models import Base, Company, Member, Post
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
 
-from denizen import DBSessionManager, Denizen
+from denizen import DBSessionManager, Denizen, UserMixin
 from denizen.db.model import table_of
 from denizen.db.testing import Databases
 from denizen.errors import ThrottledError
-from denizen.parts import Tables
+from denizen.tables import Tables
 from denizen.throttle.model import Limit
 from denizen.throttle.queries import clear, purge, spend
 from support import PASSWORD, Api
@@ -57,6 +58,19 @@ async def _signed_in(api: Api) -> Api:
     answer = await api.post("/auth/v1/sessions", json=credentials)
     assert answer.status_code == 201, answer.text
     return Api(api.client, answer.json()["token"])
+
+
+def test_class_alone_brings_the_tables_of_a_users_things() -> None:
+    """A host's migrations import its models and not its app: the metadata is whole by then."""
+
+    class Guests(DeclarativeBase):
+        pass
+
+    class Guest(UserMixin, Guests, kw_only=True, eq=False):
+        __tablename__ = "guests"
+
+    things = {"guests_sessions", "guests_audit_events", "guests_api_keys"}
+    assert set(Guest.metadata.tables) == {"guests"} | things
 
 
 async def test_member_signs_in_and_the_host_sees_its_own_columns(api: Api) -> None:
