@@ -28,6 +28,7 @@ from denizen.emails.routes import EmailRoutes
 from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
 from denizen.housekeeping import Housekeeper
+from denizen.http.edge import Edge
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.hot import HotRoute
 from denizen.http.once import Once
@@ -214,6 +215,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "Retry-After"],
         )
+    app.add_middleware(Edge, is_https=settings.service_url.startswith("https:"))
     return app
 
 

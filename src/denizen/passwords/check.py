@@ -3,6 +3,7 @@
 Scenarios share this function; it holds no connection while it hashes.
 """
 
+import logging
 from typing import TypeVar
 
 from denizen.audit.model import Actor
@@ -16,6 +17,7 @@ from denizen.throttle.queries import clear, spend
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
+_log = logging.getLogger(__name__)
 
 
 async def check(
@@ -84,6 +86,7 @@ async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> 
         async with parts.turns:
             await parts.db.run(lambda db: spend(db, table, charges, skew))
     except ThrottledError as error:
+        _log.warning("the limit %s is reached from %s", error.limit, network)
         if error.limit == SIGN_IN_ACCOUNT.name:
             raise SignInFailedError from None
         raise
