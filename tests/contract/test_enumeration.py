@@ -13,6 +13,7 @@ import pytest
 
 from denizen.app import Denizen
 from denizen.mail import queue
+from denizen.mail.queries import enqueue
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
 from denizen.throttle.model import MAIL_ADDRESS, SIGN_IN_ACCOUNT
 from denizen.users.model import UserModel
@@ -266,7 +267,6 @@ async def test_control_with_a_statement_more_for_the_known_the_classes_part(
     anonymous: Api, observer: Observer, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one look more for known addresses, these stand out."""
-    enqueue = queue.enqueue
 
     async def curious(db: Any, outbox: Any, kind: Any, email: str, **more: Any) -> Any:
         if (user := await UserModel.get_by_email(db, email)) is not None:

@@ -86,7 +86,7 @@ async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> 
         async with parts.turns:
             await parts.db.run(lambda db: spend(db, table, charges, skew))
     except ThrottledError as error:
-        _log.warning("the limit %s is reached from %s", error.limit, network)
         if error.limit in {SIGN_IN_ACCOUNT.name, SIGN_IN_KNOWN.name}:
-            raise SignInFailedError from None
+            raise SignInFailedError from None  # which is recorded
+        _log.warning("the limit %s is reached from %s", error.limit, network)
         raise
