@@ -25,14 +25,14 @@ from denizen.users.queries import due_for_erasure
 
 U = TypeVar("U", bound=UserMixin)
 
-EVERY: Final = 60.0  # seconds
+EVERY: Final = 300.0  # seconds
 ERASED_AT_ONCE: Final = 20
 CLOCKWORK: Final = Actor("operator")
 _log = logging.getLogger(__name__)
 
 
 class Housekeeper(Generic[U]):
-    """Cleans up once a minute.
+    """Cleans up every five minutes.
 
     Args:
         parts: the database and its tables.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Table, delete, distinct, func, insert, select, text, update
+from sqlalchemy import Row, Table, delete, distinct, func, insert, select, text, tuple_, update
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
@@ -13,6 +13,7 @@ from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
 
 _LATEST: Final = 10_000
+PURGED_AT_ONCE: Final = 10_000  # as in the function `audit_purge`
 
 
 async def record(
@@ -133,8 +134,11 @@ async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:
 
 
 async def purge(db: Db, audit: Table, older_than: datetime) -> None:
-    """Remove events from before that instant."""
+    """Remove events from before that instant; of very many, the oldest."""
     if audit.name == "audit_events":
         await db.execute(text("SELECT audit_purge(:at)"), {"at": older_than})
         return
-    await db.execute(delete(audit).where(audit.c.at < older_than))
+    oldest = uuid.UUID(int=int(older_than.timestamp() * 1000) << 80)  # ids are in order of time
+    old = select(audit.c.user_id, audit.c.id).where(audit.c.id < oldest)
+    chosen = old.order_by(audit.c.id).limit(PURGED_AT_ONCE)
+    await db.execute(delete(audit).where(tuple_(audit.c.user_id, audit.c.id).in_(chosen)))

@@ -22,7 +22,6 @@ from sqlalchemy import (
     inspect,
     literal,
     literal_column,
-    or_,
     select,
     update,
 )
@@ -131,9 +130,12 @@ async def remember_network(
 
 
 async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:
-    """Note that a session is in use."""
-    mine = (sessions.c.user_id == token.user_id, sessions.c.token_digest == token.digest)
-    await db.execute(update(sessions).where(*mine).values(last_seen_at=now))
+    """Note that a session is in use, unless somebody else is about to: nobody waits for that."""
+    digest = sessions.c.token_digest
+    mine = select(digest).where(sessions.c.user_id == token.user_id, digest == token.digest)
+    free = mine.with_for_update(skip_locked=True).scalar_subquery()
+    statement = update(sessions).where(sessions.c.user_id == token.user_id, digest == free)
+    await db.execute(statement.values(last_seen_at=now))
 
 
 async def list_sessions(
@@ -183,9 +185,9 @@ async def list_networks(db: Db, networks: Table, user_id: uuid.UUID) -> Sequence
 
 
 async def purge_over(db: Db, sessions: Table, now: Instant) -> None:
-    """Remove all sessions that are over."""
+    """Remove all sessions that stand idle; whose time is over will, for nothing is seen of it."""
     is_idle = sessions.c.last_seen_at <= now - literal(IDLE_LIFE, Interval)
-    await db.execute(delete(sessions).where(or_(sessions.c.expires_at <= now, is_idle)))
+    await db.execute(delete(sessions).where(is_idle))
 
 
 async def purge_networks(db: Db, networks: Table, now: Instant) -> None:

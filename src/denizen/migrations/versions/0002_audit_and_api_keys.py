@@ -9,19 +9,31 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# They run with the rights of the schema's owner: the role that serves can't change events itself.
+# They run with the rights of the schema's owner: the role that serves can't change events itself,
+# and through these only those of who is gone and those of a month ago.
 # search_path is fixed, so that nobody's table of the same name is meant.
 BLANK = """
 CREATE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
 SET search_path FROM CURRENT AS $$
     UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
-    WHERE user_id = whom
+    WHERE user_id = whom AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom)
 $$
 """
 PURGE = """
-CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS void LANGUAGE sql SECURITY DEFINER
+CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS bigint LANGUAGE sql SECURITY DEFINER
 SET search_path FROM CURRENT AS $$
-    DELETE FROM audit_events WHERE at < least(older_than, now() - interval '1 day')
+    WITH old AS (
+        SELECT user_id, id FROM audit_events
+        -- the smallest UUIDv7 of that moment: ids are indexed, in order of time
+        WHERE id < rpad(lpad(to_hex((extract(
+            epoch FROM least(older_than, now() - interval '30 days')) * 1000)::bigint
+        ), 12, '0'), 32, '0')::uuid
+        ORDER BY id LIMIT 10000
+    ), gone AS (
+        DELETE FROM audit_events a USING old
+        WHERE a.user_id = old.user_id AND a.id = old.id RETURNING 1
+    )
+    SELECT count(*) FROM gone
 $$
 """
 

@@ -14,7 +14,12 @@ INSTANT = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("erase_after", INSTANT))
-    op.create_index("ix_users_erase_after", "users", ["erase_after"])
+    op.create_index(
+        "ix_users_erase_after",
+        "users",
+        ["erase_after"],
+        postgresql_where=sa.text("erase_after IS NOT NULL"),
+    )
     _devices()
     _links_and_mails()
     op.create_table(
@@ -48,6 +53,7 @@ def _devices() -> None:
             ["user_id"], ["users.id"], name="fk_known_networks_user_id", ondelete="CASCADE"
         ),
     )
+    op.create_index("ix_known_networks_last_used_at", "known_networks", ["last_used_at"])
 
 
 def _links_and_mails() -> None:
