@@ -124,7 +124,9 @@ def delete(
 ) -> None:
     """Sign a user out and erase them in 30 days; until then a mailed link undoes it."""
     with reporting():
-        found = with_denizen(data_dir, lambda denizen: denizen.users.find_user(user))
+        found = with_denizen(
+            data_dir, lambda denizen: denizen.users.find_user(user, also_leaving=erase_now)
+        )
     if not yes:
         when = "now, for good" if erase_now else "in 30 days"
         typer.confirm(f"Erase {_plain(found.email)} {when}?", abort=True, err=True)

@@ -82,6 +82,9 @@ def test_user_goes_through_its_life_by_any_name(folder: Path) -> None:
     assert _json(deleted) == {"deleted": user["id"]}
     gone = command(folder, "users", "show", "life")
     assert (gone.returncode, gone.stderr) == (1, "denizen: no such user\n")
+    erased = command(folder, "users", "delete", "life", "--yes", "--erase-now", "--json")
+    assert _json(erased) == {"deleted": user["id"]}
+    assert command(folder, "users", "create", "life@example.com", "life").returncode == 0
 
 
 def test_taken_names_are_refused_by_field(folder: Path) -> None:
