@@ -60,7 +60,8 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    signal.signal(signal.SIGTERM, _leave)  # until the server has handlers of its own
+    leaving = _Leaving()
+    signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
@@ -68,7 +69,8 @@ def serve(
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls))
-            _run(settings, urls)
+            if not leaving.is_told:
+                _run(settings, urls)
 
 
 def worker_app() -> FastAPI:
@@ -281,8 +283,14 @@ def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _leave(_number: int, _frame: Any) -> None:
-    raise SystemExit(0)
+class _Leaving:
+    """Ends the start when told to, and remembers it: what is raised inside a finalizer is lost."""
+
+    is_told = False
+
+    def __call__(self, _number: int, _frame: Any) -> None:
+        self.is_told = True
+        raise SystemExit(0)
 
 
 def _warn(message: str) -> None:
