@@ -28,6 +28,7 @@ from denizen.cli.running import (
     DataDir,
     Urls,
     bring_up_to_date,
+    no_mail_server,
     out,
     reporting,
 )
@@ -69,6 +70,8 @@ def serve(
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls))
+            if settings.mail_server is None and not dev:
+                _warn(no_mail_server(settings))
             if not leaving.is_told:
                 _run(settings, urls)
 

@@ -1,5 +1,6 @@
 """Queueing mails that somebody may ask for again and again: bounded for each address."""
 
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
 
 U = TypeVar("U", bound=UserMixin)
+_log = logging.getLogger(__name__)
 
 
 async def queue_asked(
@@ -28,8 +30,13 @@ async def queue_asked(
     Raises:
         ThrottledError: too many forms from that network.
     """
-    charges = [(FORM_NETWORK, network_of(actor.address)), _mailbox(kind, email)]
-    if await _may(parts, charges):
+    network = network_of(actor.address)
+    try:
+        may = await _may(parts, [(FORM_NETWORK, network), _mailbox(kind, email)])
+    except ThrottledError as error:
+        _log.warning("the limit %s is reached from %s", error.limit, network)
+        raise
+    if may:
         outbox = parts.tables.outbox
         await parts.db.run(
             lambda db: enqueue(db, outbox, kind, email, actor=actor, locale=locale), join=db

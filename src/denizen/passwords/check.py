@@ -3,6 +3,7 @@
 Scenarios share this function; it holds no connection while it hashes.
 """
 
+import logging
 from typing import TypeVar
 
 from denizen.audit.model import Actor
@@ -11,11 +12,12 @@ from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
 from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.rules import normalise
-from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_NETWORK, SIGN_IN_PAIR
+from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_KNOWN, SIGN_IN_NETWORK, SIGN_IN_PAIR
 from denizen.throttle.queries import clear, spend
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
+_log = logging.getLogger(__name__)
 
 
 async def check(
@@ -67,7 +69,7 @@ async def forget_failures(db: Db, parts: Parts[U], key: str, network: str | None
     """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
     values = [(SIGN_IN_ACCOUNT, key)]
     if network is not None:
-        values.append((SIGN_IN_PAIR, _pair(key, network)))
+        values += [(limit, _pair(key, network)) for limit in (SIGN_IN_PAIR, SIGN_IN_KNOWN)]
     await clear(db, parts.tables.throttles, values)
 
 
@@ -76,14 +78,15 @@ def _pair(key: str, network: str) -> str:
 
 
 async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> None:
-    charges = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, _pair(key, network))]
-    if not is_known:
-        charges.append((SIGN_IN_ACCOUNT, key))
+    pair = _pair(key, network)
+    charges = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, pair)]
+    charges.append((SIGN_IN_KNOWN, pair) if is_known else (SIGN_IN_ACCOUNT, key))
     table, skew = parts.tables.throttles, parts.clock.skew
     try:
         async with parts.turns:
             await parts.db.run(lambda db: spend(db, table, charges, skew))
     except ThrottledError as error:
-        if error.limit == SIGN_IN_ACCOUNT.name:
-            raise SignInFailedError from None
+        if error.limit in {SIGN_IN_ACCOUNT.name, SIGN_IN_KNOWN.name}:
+            raise SignInFailedError from None  # which is recorded
+        _log.warning("the limit %s is reached from %s", error.limit, network)
         raise

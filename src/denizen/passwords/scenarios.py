@@ -10,6 +10,7 @@ from denizen.db.unit import Db
 from denizen.errors import NotFoundError, NotSignedInError, PasswordWrongError, TokenInvalidError
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import queue_asked
+from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.check import forget_failures, require_current_password
 from denizen.passwords.rules import check_password
@@ -100,7 +101,7 @@ class PasswordScenarios(Generic[U]):
             verified_at = user.email_verified_at or self._parts.clock.now()
             await update_row(db, user, hashed_password=hashed, email_verified_at=verified_at)
             await self._finish(db, user, Actor("user", user.id, actor.address, actor.user_agent))
-            await forget_failures(db, self._parts, user.email_key)
+            await forget_failures(db, self._parts, user.email_key, network_of(actor.address))
 
         await self._db.run(unit)
 
