@@ -131,9 +131,11 @@ async def remember_network(
 
 
 async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:
-    """Note that a session is in use."""
+    """Note that a session is in use, unless its row is locked: nobody waits for that."""
     mine = (sessions.c.user_id == token.user_id, sessions.c.token_digest == token.digest)
-    await db.execute(update(sessions).where(*mine).values(last_seen_at=now))
+    free = select(sessions.c.id).where(*mine).with_for_update(skip_locked=True)
+    is_free = sessions.c.id.in_(free.scalar_subquery())
+    await db.execute(update(sessions).where(*mine, is_free).values(last_seen_at=now))
 
 
 async def list_sessions(

@@ -167,10 +167,10 @@ class SessionScenarios(Generic[U]):
         return await self._db.run(unit, join=db)
 
     async def _note_seen(self, token: Token) -> None:
-        """Note that the session is in use; that this can't be written ends nobody's request."""
-        now = self._parts.clock.db_now
+        """Note that the session is in use, once and no more: a courtesy, as of keys."""
         with contextlib.suppress(DataError):
-            await self._db.run(lambda db: queries.note_seen(db, self._sessions, token, now))
+            async with self._db.get_session() as db:
+                await queries.note_seen(db, self._sessions, token, self._parts.clock.db_now)
 
     async def _note_failure(self, user: U | None, actor: Actor, *, is_right: bool) -> None:
         """Record a failed sign-in: the same statements whether or not the address is known."""

@@ -284,7 +284,7 @@ async def test_t_rst_5_older_link_is_dead_after_a_newer(
 async def test_t_rst_5_mails_sent_in_the_wrong_order_leave_the_last_request(
     anonymous: Api, denizen: Denizen[UserModel], post: Post, databases: Databases
 ) -> None:
-    """A mail that had to wait makes no link when a later one is out: it would be taken for newer."""
+    """A mail that had to wait makes no link when a later one is out."""
     user = await a_user(denizen, password=PASSWORD)
     await anonymous.post("/v1/password-resets", json={"email": user.email})
     async with superuser(databases.superuser_url) as writer:
