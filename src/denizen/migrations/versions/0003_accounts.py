@@ -10,11 +10,27 @@ branch_labels = None
 depends_on = None
 
 INSTANT = sa.DateTime(timezone=True)
+BLANK = """
+CREATE OR REPLACE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
+SET search_path FROM CURRENT AS $$
+    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
+    WHERE user_id = whom;
+    UPDATE audit_events SET address = NULL, user_agent = NULL
+    WHERE actor_id = whom AND actor_id <> user_id
+$$
+"""
 
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("erase_after", INSTANT))
     op.create_index("ix_users_erase_after", "users", ["erase_after"])
+    op.create_index(
+        "ix_audit_events_actor_id",
+        "audit_events",
+        ["actor_id"],
+        postgresql_where=sa.text("actor_id <> user_id"),
+    )
+    op.execute(BLANK)
     _devices()
     _links_and_mails()
     op.create_table(
