@@ -5,8 +5,10 @@ Every worker does it; what one has locked the others pass over, and what is done
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from denizen.audit import queries as audit
@@ -21,12 +23,12 @@ from denizen.throttle import queries as throttle
 from denizen.tokens import queries as tokens
 from denizen.users.erasure import erase
 from denizen.users.model import UserMixin
-from denizen.users.queries import due_for_erasure
+from denizen.users.queries import due_for_erasure, lock_due
 
 U = TypeVar("U", bound=UserMixin)
 
 EVERY: Final = 300.0  # seconds
-ERASED_AT_ONCE: Final = 20
+ERASED_AT_ONCE: Final = 1000
 CLOCKWORK: Final = Actor("operator")
 _log = logging.getLogger(__name__)
 
@@ -55,18 +57,27 @@ class Housekeeper(Generic[U]):
                 _log.error("cleaning up failed: %s", type(error).__name__)
 
     async def clean_up(self) -> None:
-        """Do all of it once, each kind in units of its own."""
-        while await self._parts.db.run(self._erase_due):
-            pass
+        """Do all of it once, each piece in a unit of its own: one that fails stops no other."""
+        model, now = self._parts.user_model, self._parts.clock.db_now
+        due = await self._parts.db.run(
+            lambda db: due_for_erasure(db, model, now, limit=ERASED_AT_ONCE), read_only=True
+        )
+        for user_id in due:
+            await self._do(partial(self._erase, user_id=user_id), f"erasing {user_id}")
         for work in self._purges():
-            await self._parts.db.run(work)
+            await self._do(work, "cleaning up")
 
-    async def _erase_due(self, db: Db) -> int:
+    async def _do(self, work: Callable[[Db], Awaitable[Any]], name: str) -> None:
+        try:
+            await self._parts.db.run(work)
+        except Exception as error:  # noqa: BLE001  # a defect in one place stops no other, either
+            _log.warning("%s has to wait: %s", name, type(error).__name__)
+
+    async def _erase(self, db: Db, user_id: uuid.UUID) -> None:
         now = self._parts.clock.db_now
-        due = await due_for_erasure(db, self._parts.user_model, now, limit=ERASED_AT_ONCE)
-        for user in due:
+        user = await lock_due(db, self._parts.user_model, user_id, now)
+        if user is not None:
             await erase(db, self._parts, user, CLOCKWORK)
-        return len(due)
 
     def _purges(self) -> list[Callable[[Db], Awaitable[Any]]]:
         tables, clock = self._parts.tables, self._parts.clock

@@ -10,7 +10,7 @@ from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.parts import Parts
-from denizen.passwords.check import require_current_password
+from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
 from denizen.tokens.queries import consume
 from denizen.users.erasure import put_to_erase
@@ -74,10 +74,10 @@ class AccountScenarios(Generic[U]):
 
         async def unit(db: Db) -> None:
             await keep_an_admin(db, model, user_id)
-            user = await model.lock(db, user_id)
-            if user is None or user.erase_after is not None:
+            locked = await lock_checked(db, self._parts, user)
+            if locked.erase_after is not None:
                 raise NotSignedInError
-            await put_to_erase(db, self._parts, user, actor)
+            await put_to_erase(db, self._parts, locked, actor)
 
         await self._db.run(unit, join=db)
 

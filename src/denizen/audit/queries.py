@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Table, delete, distinct, func, insert, select, text, tuple_, update
 from uuid_utils.compat import uuid7
 
-from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
 from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
 
@@ -121,7 +121,7 @@ async def origin_of_sign_ins(db: Db, audit: Table, since: uuid.UUID) -> Row[Any]
 
 
 async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:
-    """Blank what the events of a person say about them; the events stay.
+    """Blank what events about a person say, and from where they acted on others; events stay.
 
     In the service the serving role may not change events: the owner's function does. In a host's
     database, whose tables the host makes, the statement is sent as it is.
@@ -129,8 +129,10 @@ async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:
     if audit.name == "audit_events":
         await db.execute(text("SELECT audit_blank(:user_id)"), {"user_id": user_id})
         return
-    values: dict[str, Any] = {"address": None, "user_agent": None, "before": {}, "after": {}}
-    await db.execute(update(audit).where(audit.c.user_id == user_id).values(values))
+    origin: dict[str, Any] = {"address": None, "user_agent": None}
+    mine, acted = audit.c.user_id == user_id, audit.c.actor_id == user_id
+    await db.execute(update(audit).where(mine).values(origin | {"before": {}, "after": {}}))
+    await db.execute(update(audit).where(acted, IS_ON_OTHERS).values(origin))
 
 
 async def purge(db: Db, audit: Table, older_than: datetime) -> None:

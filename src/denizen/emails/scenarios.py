@@ -12,7 +12,7 @@ from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
-from denizen.passwords.check import require_current_password
+from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
 from denizen.tokens.queries import consume, void_since
 from denizen.tokens.voiding import void_links
@@ -88,12 +88,13 @@ class EmailScenarios(Generic[U]):
         may = await may_mail(self._parts, "email_change", email)
 
         async def unit(db: Db) -> None:
+            locked = await lock_checked(db, self._parts, user)
             if may:
-                await self._mail(db, "email_change", user, actor, to=email)
-                await self._mail(db, "email_changing", user, actor, to=user.email)
+                await self._mail(db, "email_change", locked, actor, to=email)
+                await self._mail(db, "email_changing", locked, actor, to=locked.email)
             audit = self._parts.tables.audit
             after = {"email": email}
-            await record(db, audit, "email.change_requested", actor, user.id, after=after)
+            await record(db, audit, "email.change_requested", actor, user_id, after=after)
 
         await self._db.run(unit, join=db)
 

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Interval, Row, Table, delete, literal, or_, select, update
+from sqlalchemy import Interval, LargeBinary, Row, Table, delete, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from denizen.clock import Instant
@@ -90,8 +90,10 @@ async def purge(db: Db, keys: Table, now: Instant) -> None:
 
 
 async def forget_person(db: Db, keys: Table, user_id: uuid.UUID) -> None:
-    """Remove what a person has sent."""
-    await db.execute(delete(keys).where(keys.c.principal_id == user_id))
+    """Remove what a person has sent, and what others were answered about them."""
+    is_like = keys.c.body.op("LIKE", is_comparison=True)
+    tells = is_like(literal(f"%{user_id}%".encode(), LargeBinary))
+    await db.execute(delete(keys).where(or_(keys.c.principal_id == user_id, tells)))
 
 
 def _same_key(keys: Table, claim: Claim) -> tuple[Any, ...]:

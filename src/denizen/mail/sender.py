@@ -57,7 +57,7 @@ class _Due:
 
     row: Row[Any]
     mail: Mail | None
-    failure: PermanentMailError | None = None
+    failure: Exception | None = None
 
 
 class MailSender(Generic[U]):
@@ -102,7 +102,9 @@ class MailSender(Generic[U]):
         if not is_due:
             return 0
         due = await self._db.run(self._claim)
-        await asyncio.gather(*(self._send(one) for one in due))
+        sent = await asyncio.gather(*(self._send(one) for one in due), return_exceptions=True)
+        for failure in filter(None, sent):
+            raise failure
         return len(due)
 
     async def _claim(self, db: Db) -> list[_Due]:
@@ -114,11 +116,13 @@ class MailSender(Generic[U]):
     async def _look(self, db: Db, row: Row[Any]) -> _Due:
         try:
             return _Due(row, await self._compose(db, row))
-        except PermanentMailError as failure:
+        except DataError:
+            raise
+        except Exception as failure:  # noqa: BLE001  # one bad row must not stop all the others
             return _Due(row, None, failure)
 
     async def _send(self, due: _Due) -> None:
-        failure: Exception | None = due.failure
+        failure = due.failure
         if due.mail is not None:
             try:
                 await self._transport.send(self._renderer.render(due.mail))

@@ -65,6 +65,18 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
         raise PasswordWrongError
 
 
+async def lock_checked(db: Db, parts: Parts[U], user: U) -> U:
+    """Lock somebody whose password was checked, and give them as they are by now.
+
+    Raises:
+        PasswordWrongError: the password was changed since.
+    """
+    locked = await parts.user_model.lock(db, user.id)
+    if locked is None or locked.hashed_password != user.hashed_password:
+        raise PasswordWrongError
+    return locked
+
+
 async def forget_failures(db: Db, parts: Parts[U], key: str, network: str | None = None) -> None:
     """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
     values = [(SIGN_IN_ACCOUNT, key)]

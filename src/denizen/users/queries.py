@@ -110,10 +110,19 @@ async def has_admin(db: Db, model: type[U]) -> bool:
     return bool(await db.scalar(select(admins.exists())))
 
 
-async def due_for_erasure(db: Db, model: type[U], now: Instant, *, limit: int) -> Sequence[U]:
-    """Give users whose grace period is over, locked; those that another process has are left."""
-    due = select(model).where(model.erase_after <= now).order_by(model.erase_after).limit(limit)
-    return (await db.scalars(due.with_for_update(skip_locked=True))).all()
+async def due_for_erasure(
+    db: Db, model: type[U], now: Instant, *, limit: int
+) -> Sequence[uuid.UUID]:
+    """Give the ids of users whose grace period is over, the first of them first."""
+    due = select(model.id).where(model.erase_after <= now)
+    return (await db.scalars(due.order_by(model.erase_after).limit(limit))).all()
+
+
+async def lock_due(db: Db, model: type[U], user_id: uuid.UUID, now: Instant) -> U | None:
+    """Give a user whose grace period is over, locked; None when another process has them."""
+    due = select(model).where(model.id == user_id, model.erase_after <= now)
+    found: U | None = await db.scalar(due.with_for_update(skip_locked=True))
+    return found
 
 
 def facts_of(user: UserMixin) -> dict[str, Any]:

@@ -16,7 +16,10 @@ BLANK = """
 CREATE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
 SET search_path FROM CURRENT AS $$
     UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
-    WHERE user_id = whom AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom)
+    WHERE user_id = whom AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom);
+    UPDATE audit_events SET address = NULL, user_agent = NULL
+    WHERE actor_id = whom AND actor_id <> user_id
+    AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom)
 $$
 """
 PURGE = """

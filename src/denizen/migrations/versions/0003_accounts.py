@@ -20,6 +20,12 @@ def upgrade() -> None:
         ["erase_after"],
         postgresql_where=sa.text("erase_after IS NOT NULL"),
     )
+    op.create_index(
+        "ix_audit_events_actor_id",
+        "audit_events",
+        ["actor_id"],
+        postgresql_where=sa.text("actor_id <> user_id"),
+    )
     _devices()
     _links_and_mails()
     op.create_table(
