@@ -48,6 +48,7 @@ from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
 from denizen.tables import Tables
+from denizen.tokens.scenarios import TokenScenarios
 from denizen.users.model import UserMixin, UserModel
 from denizen.users.routes import UserRoutes
 from denizen.users.scenarios import UserScenarios
@@ -70,8 +71,9 @@ class Denizen(Generic[U]):
 
     Attributes:
         db: the session manager.
-        users, registrations, sessions, passwords, emails, account, keys, audit: the scenarios,
-            callable without HTTP.
+        parts: what scenarios are made of, for more of them.
+        users, registrations, sessions, passwords, emails, account, tokens, keys, audit: the
+            scenarios, callable without HTTP.
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
@@ -91,7 +93,7 @@ class Denizen(Generic[U]):
         self.db = DBSessionManager(engine if engine is not None else settings.database())
         self.clock = Clock()
         self.hasher = PasswordHasher(slots=max(1, cores() // settings.workers))
-        parts = Parts(
+        self.parts = parts = Parts(
             db=self.db,
             hasher=self.hasher,
             clock=self.clock,
@@ -110,6 +112,7 @@ class Denizen(Generic[U]):
         self.passwords: PasswordScenarios[U] = PasswordScenarios(parts)
         self.emails: EmailScenarios[U] = EmailScenarios(parts)
         self.account: AccountScenarios[U] = AccountScenarios(parts)
+        self.tokens: TokenScenarios[U] = TokenScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
@@ -203,9 +206,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.denizen = denizen
     denizen.install(app)
-    app.include_router(ServiceRoutes(denizen.db, has_docs=settings.docs == "on").router)
+    service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
+    app.include_router(service.router)
     for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer)
+    _add_pages(app, denizen, has_docs=service.has_docs)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -215,6 +220,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["ETag", "Location", "Retry-After"],
         )
     return app
+
+
+def _add_pages(app: FastAPI, denizen: Denizen[UserModel], **facts: bool) -> None:
+    """Put the pages into the service; what they need beside the library is in the extra `server`."""
+    from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
+    from denizen.pages.links import LinkPages  # noqa: PLC0415
+    from denizen.pages.site import Site  # noqa: PLC0415
+
+    site = Site(denizen.parts, denizen.sessions, denizen.settings, **facts)
+    registrations, passwords, emails = denizen.registrations, denizen.passwords, denizen.emails
+    EntrancePages(site, denizen.sessions, registrations, passwords, emails)
+    LinkPages(site, denizen.tokens, registrations, passwords, emails, denizen.account)
+    app.router.routes.extend(site.routes)
 
 
 def _transport(settings: Settings) -> Transport:
