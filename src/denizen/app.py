@@ -29,10 +29,11 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
+from denizen.http.headers import HSTS, WithHeaders
 from denizen.http.hot import HotRoute
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
-from denizen.http.route import Route, convert, share_methods
+from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
@@ -187,8 +188,12 @@ class Denizen(Generic[U]):
             await self.stop()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
+
+    Args:
+        settings: read from the environment by default.
+        is_dev: whether `/dev/mail` shows the folder of mails.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
@@ -210,7 +215,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(service.router)
     for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer)
-    _add_pages(app, denizen, has_docs=service.has_docs)
+    _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -219,20 +224,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "Retry-After"],
         )
+    is_secure = settings.service_url.startswith("https:")
+    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
     return app
 
 
-def _add_pages(app: FastAPI, denizen: Denizen[UserModel], **facts: bool) -> None:
-    """Put the pages into the service; what they need beside the library is in the extra `server`."""
+def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
+    """Put the pages into the service; what they are made with is in the extra `server`."""
+    from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
+    from denizen.pages.mails import MailPages  # noqa: PLC0415
     from denizen.pages.site import Site  # noqa: PLC0415
 
-    site = Site(denizen.parts, denizen.sessions, denizen.settings, **facts)
-    registrations, passwords, emails = denizen.registrations, denizen.passwords, denizen.emails
-    EntrancePages(site, denizen.sessions, registrations, passwords, emails)
-    LinkPages(site, denizen.tokens, registrations, passwords, emails, denizen.account)
+    site = Site(denizen, is_dev=is_dev, **facts)
+    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
+        pages(site)
+    if is_dev:
+        MailPages(site)
     app.router.routes.extend(site.routes)
+    app.add_exception_handler(HTTPException, site.missing)
 
 
 def _transport(settings: Settings) -> Transport:

@@ -28,6 +28,7 @@ _LONGEST_LENGTH: Final = 12  # digits of a Content-Length that is worth reading 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 HEADERS: Final = {
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }

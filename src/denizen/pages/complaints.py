@@ -61,9 +61,9 @@ def about_all(words: Words, error: Exception) -> str:
         said = gettext("Too many tries. Try again in %(time)s.")
         return said % {"time": words.span(error.retry_after)}
     if isinstance(error, OverloadedError):
-        return gettext("There is much to do at the moment. Try again in a moment.")
+        return gettext("The service is busy. Try again in a moment.")
     if isinstance(error, OutcomeUnknownError):
-        return gettext("The connection broke while saving. Look whether the change was made.")
+        return gettext("The connection broke while saving. Check whether the change was made.")
     if isinstance(error, UnavailableError):
         return gettext("The service can't reach its data at the moment. Nothing was changed.")
     code = error.code if isinstance(error, DenizenError) else ""

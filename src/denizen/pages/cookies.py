@@ -28,12 +28,13 @@ def put(response: Response, name: str, value: str, life: timedelta | None = None
 
 def to_value(text: str) -> str:
     """Write a text as a cookie's value."""
-    return base64.urlsafe_b64encode(text.encode()).decode()
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def from_value(value: str) -> str:
     """Read such a value; an empty text for anything else."""
     try:
-        return base64.b64decode(value.encode(), b"-_", validate=True).decode()
+        padded = value + "=" * (-len(value) % 4)
+        return base64.b64decode(padded.encode(), b"-_", validate=True).decode()
     except (binascii.Error, ValueError):
         return ""

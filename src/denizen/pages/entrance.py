@@ -1,17 +1,13 @@
 """The pages of whoever is not signed in: the start, signing in, registering, a new link."""
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
-from denizen.emails.scenarios import EmailScenarios
 from denizen.pages import cookies
 from denizen.pages.site import Site
 from denizen.pages.visit import Visit, local_path
-from denizen.passwords.scenarios import PasswordScenarios
-from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.sessions.model import SESSION_LIFE
-from denizen.sessions.scenarios import SessionScenarios
 from denizen.users.values import parse_email
 
 # not "cookies": that would sign the person out of every service under the same domain
@@ -26,19 +22,10 @@ def an_email(text: str) -> str:
 class EntrancePages:
     """The pages in front of an account."""
 
-    def __init__(
-        self,
-        site: Site,
-        sessions: SessionScenarios[Any],
-        registrations: RegistrationScenarios[Any],
-        passwords: PasswordScenarios[Any],
-        emails: EmailScenarios[Any],
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
-        self._sessions = sessions
-        self._registrations = registrations
-        self._passwords = passwords
-        self._emails = emails
+        self._service = site.service
+        self._sessions = site.service.sessions
         site.add("/", self.front)
         site.add("/account/sign-in", self.show_sign_in, self.sign_in, acts_once=False)
         site.add("/account/sign-out", None, self.sign_out, acts_once=False, headers=_CLEAR)
@@ -64,9 +51,7 @@ class EntrancePages:
         if "forgot" in visit.form:
             return await self.show_forgot(visit)
         given = visit.read(email=an_email, password=str)
-        started = await self._sessions.sign_in(
-            given["email"], given["password"], actor=visit.actor
-        )
+        started = await self._sessions.sign_in(given["email"], given["password"], actor=visit.actor)
         if visit.user is not None:
             await self._end(visit)
         visit.put(cookies.SESSION, started.token.text, SESSION_LIFE)
@@ -87,7 +72,9 @@ class EntrancePages:
     async def register(self, visit: Visit) -> Response:
         """Mail a link, or word that there is an account; the next page is the same."""
         email = visit.read(email=an_email)["email"]
-        await self._registrations.request(email, visit.words.locale, actor=visit.actor, db=visit.db)
+        await self._service.registrations.request(
+            email, visit.words.locale, actor=visit.actor, db=visit.db
+        )
         return self._sent(visit, email)
 
     async def show_forgot(self, visit: Visit) -> Response:
@@ -97,7 +84,7 @@ class EntrancePages:
     async def forgot(self, visit: Visit) -> Response:
         """Mail a link to set a new one, if there is such an account."""
         email = visit.read(email=an_email)["email"]
-        await self._passwords.request_reset(
+        await self._service.passwords.request_reset(
             email, visit.words.locale, actor=visit.actor, db=visit.db
         )
         return self._sent(visit, email)
@@ -109,7 +96,7 @@ class EntrancePages:
     async def verify(self, visit: Visit) -> Response:
         """Mail the link to confirm an address once more, if an account waits for it."""
         email = visit.read(email=an_email)["email"]
-        await self._emails.request_verification(
+        await self._service.emails.request_verification(
             email, visit.words.locale, actor=visit.actor, db=visit.db
         )
         return self._sent(visit, email)
@@ -125,5 +112,3 @@ class EntrancePages:
     def _sent(self, visit: Visit, email: str) -> Response:
         said = visit.gettext("A mail is on its way to %(email)s.") % {"email": email}
         return visit.leave("/account/mail-sent", say=said)
-
-

@@ -69,9 +69,9 @@ class Repeats:
         return None
 
     async def _claim(self, claim: Claim) -> Left | None:
+        now = self._clock.db_now  # no instant, but the words for it in a statement
         for _ in range(_PATIENCE):
             with contextlib.suppress(IdempotencyBusyError):
-                now = self._clock.db_now
                 row = await self._db.run(lambda db: claim_key(db, self._keys, claim, now))
                 return None if row is None else Left(row.headers["location"], row.headers["flash"])
             await asyncio.sleep(_PAUSE)

@@ -27,15 +27,14 @@ from denizen.errors import (
 from denizen.http.client import client_address
 from denizen.http.language import language_of
 from denizen.http.problems import log_defect, problem_of
+from denizen.http.route import convert
 from denizen.pages import cookies, forms
 from denizen.pages.complaints import about_all, about_field, field_issues
 from denizen.pages.repeats import Left, Repeats
+from denizen.pages.service import Service
 from denizen.pages.templates import Templates, all_assets
 from denizen.pages.visit import Visit
 from denizen.pages.words import all_words
-from denizen.parts import Parts
-from denizen.sessions.scenarios import SessionScenarios
-from denizen.settings import Settings
 from denizen.users.values import LOCALES, Locale, Role
 
 CSP: Final = (
@@ -67,25 +66,17 @@ class Site:
     """The pages of one service; `routes` is what the app serves.
 
     Args:
-        parts: what scenarios are made of.
-        sessions: who is behind a cookie.
-        settings: what the service is called, where it is seen, its rules.
+        service: the scenarios and settings.
         facts: what templates may use besides.
     """
 
-    def __init__(
-        self,
-        parts: Parts[Any],
-        sessions: SessionScenarios[Any],
-        settings: Settings,
-        **facts: Any,
-    ) -> None:
-        self.settings = settings
+    def __init__(self, service: Service, **facts: Any) -> None:
+        self.service = service
+        self.settings = settings = service.settings
         self.words = all_words()
         self.routes: list[BaseRoute] = []
-        self._sessions = sessions
-        self._clock = parts.clock
-        self._repeats = Repeats(parts)
+        self._clock = service.parts.clock
+        self._repeats = Repeats(service.parts)
         seen = urlsplit(settings.service_url)
         self._public = f"{seen.scheme}://{seen.netloc}"
         assets = all_assets()
@@ -138,16 +129,23 @@ class Site:
             or host.hostname in _LOOPBACK
         )
 
-    async def not_found(self, request: Request) -> Response:
-        """Answer where there is no page."""
-        return await self._serve(request, Page(_nothing, None))
+    async def missing(self, request: Request, error: Exception) -> Response:
+        """Answer where there is no route: with a page to browsers, and else with a problem."""
+        takes_pages = "text/html" in request.headers.get("accept", "")
+        if not takes_pages or request.scope["path"].startswith("/v1/"):
+            return convert(error)
+
+        async def show(_visit: Visit) -> Response:
+            raise error
+
+        return await self._serve(request, Page(show, None))
 
     async def _serve(self, request: Request, page: Page) -> Response:
         visit = self._visit(request, None)
         try:
             visit = await self._recognised(request)
             self._require_role(visit, page)
-            if request.method == "POST":
+            if request.method == "POST" and page.act is not None:
                 response = await self._act(visit, page)
             else:
                 response = await _shown(visit, page)
@@ -164,7 +162,7 @@ class Site:
         row = None
         if token:
             try:
-                row = await self._sessions.require_row(token)
+                row = await self.service.sessions.require_row(token)
             except NotSignedInError:
                 row = None
         return self._visit(request, row)
@@ -283,6 +281,8 @@ def _refused(visit: Visit, error: Exception) -> Response:
         incident = log_defect(error)
     text = about_all(visit.words, error)
     response = visit.page("error.html", status=status, error=status, text=text, incident=incident)
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
     return _with_retry(response, error)
 
 

@@ -136,7 +136,7 @@ class Visit:
         if self._token is None:
             cookie = self.cookie
             if not cookie:
-                cookie = cookies.to_value(new_secret().hex())
+                cookie = new_secret().hex()
                 self.put(cookies.GUARD, cookie)
             self._token = new_token(cookie)
         return self._token
@@ -186,5 +186,3 @@ def _filled(name: str, text: str) -> str:
     if not text.strip():
         raise InvalidError(Issue(name, MISSING, ""))
     return text
-
-

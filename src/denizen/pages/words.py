@@ -84,10 +84,11 @@ def _catalogue(locale: Locale) -> NullTranslations:
     source = files("denizen.pages") / "locale" / f"{locale}.po"
     catalogue = read_po(io.BytesIO(source.read_bytes()), locale=locale)
     for message in catalogue:
-        if isinstance(message.string, str):
-            message.string = typeset(message.string, locale)
+        said = message.string or ""
+        if isinstance(said, str):
+            message.string = typeset(said, locale)
         else:
-            message.string = tuple(typeset(form, locale) for form in message.string)
+            message.string = tuple(typeset(form, locale) for form in said)
     compiled = io.BytesIO()
     write_mo(compiled, catalogue)
     compiled.seek(0)

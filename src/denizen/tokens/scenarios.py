@@ -23,7 +23,11 @@ class TokenScenarios(Generic[U]):
         Raises:
             TokenInvalidError: the link does not work.
         """
-        token, table, now = LinkToken.parse(text), self._parts.tables.tokens, self._parts.clock.db_now
+        token, table, now = (
+            LinkToken.parse(text),
+            self._parts.tables.tokens,
+            self._parts.clock.db_now,
+        )
 
         async def read(db: Db) -> Any:
             return await require_live(db, table, purpose, token, now)
