@@ -80,7 +80,9 @@ class LinkPages:
     async def undo_email(self, visit: Visit, token: str) -> Response:
         """Give the account its old address back."""
         await self._service.emails.undo_change(token, actor=visit.actor, db=visit.db)
-        said = visit.gettext("The account has its old address again. A mail to it has a link to set a new password.")
+        said = visit.gettext(
+            "The account has its old address again. A mail to it has a link to set a new password."
+        )
         return visit.leave(SIGN_IN, say=said)
 
     async def undo_deletion(self, visit: Visit, token: str) -> Response:
