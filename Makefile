@@ -50,6 +50,7 @@ words: $(VENV)/installed-dev ## put new words of the pages into locale/*.po, to 
 	  -o $(PAGES)/locale/words.pot $(PAGES)
 	$(BIN)/pybabel -q update -i $(PAGES)/locale/words.pot -o $(PAGES)/locale/ru.po -l ru \
 	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	sed -i '/^"\(Project\|Report\|POT\|PO-\|Last\|Language-Team\|Generated\)/d' $(PAGES)/locale/ru.po
 	rm $(PAGES)/locale/words.pot
 
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run

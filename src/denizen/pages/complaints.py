@@ -58,8 +58,8 @@ def about_all(words: Words, error: Exception) -> str:
     """Give the sentence for an error as a whole."""
     gettext = words.gettext
     if isinstance(error, ThrottledError):
-        said = gettext("Too many tries. Try again in %(time)s.")
-        return said % {"time": words.span(error.retry_after)}
+        said = gettext("Too many tries. Try again %(time)s.")
+        return said % {"time": words.later(error.retry_after)}
     if isinstance(error, OverloadedError):
         return gettext("The service is busy. Try again in a moment.")
     if isinstance(error, OutcomeUnknownError):

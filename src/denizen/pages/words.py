@@ -57,9 +57,10 @@ class Words:
             return self.gettext("just now")
         return format_timedelta(-passed, add_direction=True, locale=self.locale)
 
-    def span(self, seconds: int) -> str:
-        """Give a length of time: `3 minutes`."""
-        return format_timedelta(timedelta(seconds=seconds), threshold=1.5, locale=self.locale)
+    def later(self, seconds: int) -> str:
+        """Give when that will be: `in 3 minutes`."""
+        span = timedelta(seconds=seconds)
+        return format_timedelta(span, threshold=1.5, add_direction=True, locale=self.locale)
 
     def _formatted(self, at: datetime, pattern: str, zone: tzinfo) -> str:
         return format_datetime(at, pattern, tzinfo=zone, locale=self.locale)
