@@ -63,7 +63,7 @@ class Person:
 
 @contextlib.contextmanager
 def _two_services(folder: Path, databases: Databases, mailbox: Mailbox) -> Iterator[list[Service]]:
-    settings = {
+    settings: dict[str, Any] = {
         "DENIZEN_DATABASE_URL": databases.app_url,
         "DENIZEN_MIGRATE_URL": databases.owner_url,
         "DENIZEN_MAIL_URL": mailbox.url,
@@ -148,6 +148,4 @@ def _see_mails(mailbox: Mailbox, locale: str) -> None:
 def test_commands_and_the_service_share_one_life(
     tmp_path: Path, databases: Databases, mailbox: Mailbox
 ) -> None:
-    """An invitation and a reset link printed by a command work; disabled, deleted and revoked at
-    the command line means 401 at the next request.
-    """
+    """Printed links work; what a command disables, deletes or revokes is out at once."""

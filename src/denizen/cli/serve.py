@@ -48,6 +48,7 @@ PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be 
 SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
 PARENT: Final = "DENIZEN_SERVE_PID"
+DEV: Final = "DENIZEN_SERVE_DEV"  # no setting: what the main process tells its workers
 
 
 def serve(
@@ -69,11 +70,11 @@ def serve(
             raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
-            _announce(settings, urls, _first_admin(settings, urls))
+            _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
             if settings.mail_server is None and not dev:
                 _warn(no_mail_server(settings))
             if not leaving.is_told:
-                _run(settings, urls)
+                _run(settings, urls, is_dev=dev)
 
 
 def worker_app() -> FastAPI:
@@ -81,7 +82,7 @@ def worker_app() -> FastAPI:
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    app = create_app()
+    app = create_app(is_dev=bool(parent) and os.environ.get(DEV) == str(parent))
     start = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -95,11 +96,12 @@ def worker_app() -> FastAPI:
     return app
 
 
-def _run(settings: Settings, urls: Urls) -> None:
+def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     told = {"database_url": urls.serving}  # a worker reads settings anew, without our arguments
     told |= {n: str(getattr(settings, n)) for n in ("workers", "host", "port", "data_dir")}
     os.environ.update({variable(name): value for name, value in told.items()})
     os.environ[PARENT] = str(os.getpid())
+    os.environ[DEV] = os.environ[PARENT] if is_dev else ""
     os.register_at_fork(after_in_child=_hold_signals)
     Granian(
         "denizen.cli.serve:worker_app",
@@ -204,13 +206,15 @@ async def _first_admin_token(settings: Settings, urls: Urls) -> str | None:
         await denizen.stop()
 
 
-def _announce(settings: Settings, urls: Urls, first_admin: str | None) -> None:
+def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev: bool) -> None:
     base = settings.service_url
     where = f"embedded, in {settings.data_dir}" if urls.is_embedded else describe_url(urls.serving)
-    rows = {"service": f"{base}/", "database": where}
+    rows = {"service": f"{base}/", "my account": f"{base}/account", "database": where}
     if settings.docs == "on":
         rows["API docs"] = f"{base}/docs"
     rows["mail"] = str(settings.mail_server or f"as files in {settings.mail_folder}")
+    if is_dev:
+        rows["mail page"] = f"{base}/dev/mail"
     if first_admin is not None:
         rows["first admin"] = first_admin
     out.print("denizen is starting", markup=False)

@@ -1,6 +1,8 @@
 """Use cases of addresses: confirm one, change one's own, undo a change."""
 
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
@@ -9,17 +11,25 @@ from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue
+from denizen.mail.queries import enqueue, find_queued, forget_queued
 from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
 from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import consume, void_since
+from denizen.tokens.queries import consume, find_live, void, void_since
 from denizen.tokens.voiding import void_links
 from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
 
 U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """An address that waits to be confirmed; without an end while its mail is not sent yet."""
+
+    email: str
+    expires_at: datetime | None = None
 
 
 class EmailScenarios(Generic[U]):
@@ -95,6 +105,33 @@ class EmailScenarios(Generic[U]):
             audit = self._parts.tables.audit
             after = {"email": email}
             await record(db, audit, "email.change_requested", actor, user_id, after=after)
+
+        await self._db.run(unit, join=db)
+
+    async def pending_change(self, user_id: uuid.UUID) -> PendingChange | None:
+        """Give the change that a user has asked for and nobody has confirmed yet."""
+        tables, now = self._parts.tables, self._parts.clock.db_now
+
+        async def read(db: Db) -> PendingChange | None:
+            queued = await find_queued(db, tables.outbox, "email_change", user_id)
+            if queued is not None:
+                return PendingChange(queued)
+            row = await find_live(db, tables.tokens, Purpose.EMAIL_CHANGE, user_id, now)
+            return None if row is None else PendingChange(row.email, row.expires_at)
+
+        return await self._db.run(read, read_only=True)
+
+    async def cancel_change(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Call a change off that is not confirmed yet: its link is void."""
+        tables = self._parts.tables
+
+        async def unit(db: Db) -> None:
+            # the queue first, as `void_links` has it
+            await forget_queued(db, tables.outbox, "email_change", user_id)
+            await void(db, tables.tokens, user_id, Purpose.EMAIL_CHANGE)
+            await record(db, tables.audit, "email.change_cancelled", actor, user_id)
 
         await self._db.run(unit, join=db)
 

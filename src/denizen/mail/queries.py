@@ -115,6 +115,20 @@ async def forget_links(db: Db, outbox: Table, user_id: uuid.UUID, key: str, *mor
     await db.execute(delete(outbox).where(theirs, pending, outbox.c.kind.in_(kinds)))
 
 
+async def find_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> str | None:
+    """Give where the latest mail of a kind about a user is to go, while it waits to be sent."""
+    theirs = (outbox.c.user_id == user_id, outbox.c.kind == kind)
+    waiting = select(outbox.c.email).where(*theirs, outbox.c.next_try_at.is_not(None))
+    email: str | None = await db.scalar(waiting.order_by(outbox.c.id.desc()).limit(1))
+    return email
+
+
+async def forget_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> None:
+    """Take back the mails of a kind about a user that wait to be sent."""
+    theirs = (outbox.c.user_id == user_id, outbox.c.kind == kind)
+    await db.execute(delete(outbox).where(*theirs, outbox.c.next_try_at.is_not(None)))
+
+
 async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
     """Remove every trace of a person."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)

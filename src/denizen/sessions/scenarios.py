@@ -153,12 +153,17 @@ class SessionScenarios(Generic[U]):
         await self._db.run(unit, join=db)
 
     async def end_all_sessions(
-        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+        self,
+        user_id: uuid.UUID,
+        *,
+        actor: Actor = OPERATOR,
+        but: uuid.UUID | None = None,
+        db: Db | None = None,
     ) -> int:
-        """End every session of a user and give how many there were."""
+        """End every session of a user, but one, and give how many there were."""
 
         async def unit(db: Db) -> int:
-            ended = await queries.end_all_sessions(db, self._sessions, user_id)
+            ended = await queries.end_all_sessions(db, self._sessions, user_id, but=but)
             after = {"sessions": ended}
             audit = self._parts.tables.audit
             await record(db, audit, "session.all_ended", actor, user_id, after=after)

@@ -86,6 +86,15 @@ async def require_live(
     return row
 
 
+async def find_live(
+    db: Db, tokens: Table, purpose: Purpose, user_id: uuid.UUID, now: Instant
+) -> Row[Any] | None:
+    """Give the row of an owner's latest token of a purpose that would work now."""
+    mine = (tokens.c.user_id == user_id, tokens.c.purpose == purpose, tokens.c.expires_at > now)
+    latest = select(tokens).where(*mine).order_by(tokens.c.request_id.desc()).limit(1)
+    return (await db.execute(latest)).first()
+
+
 async def consume(
     db: Db, tokens: Table, purpose: Purpose, token: LinkToken | None, now: Instant
 ) -> Row[Any]:
