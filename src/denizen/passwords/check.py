@@ -11,21 +11,27 @@ from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
 from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.rules import normalise
-from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_NETWORK, SIGN_IN_PAIR
-from denizen.throttle.queries import clear, spend
+from denizen.throttle.model import (
+    AGAIN_ACCOUNT,
+    SIGN_IN_ACCOUNT,
+    SIGN_IN_NETWORK,
+    SIGN_IN_PAIR,
+    Limit,
+)
+from denizen.throttle.paying import pay
+from denizen.throttle.queries import clear
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
 
 
 async def check(
-    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, is_known: bool
+    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, limit: Limit | None
 ) -> bool:
     """Whether the password is that user's; for nobody, and for who has none, it is not.
 
     Every try is paid for before it is hashed, by the address that was named and the network that it
-    comes from, so that no number of tries at once gets more computed than the limits say. From a
-    network where the owner has signed in before, strangers' failures elsewhere don't count.
+    comes from, so that no number of tries at once gets more computed than the limits say.
 
     Args:
         parts: what scenarios are made of.
@@ -33,7 +39,8 @@ async def check(
         key: the address's key, known or not.
         password: as typed.
         actor: who tries, from where.
-        is_known: whether the user has signed in from that network before.
+        limit: on failures in a row at this address; None from a network where the owner has signed
+            in before: strangers' failures elsewhere don't count there.
 
     Raises:
         SignInFailedError: too many failures in a row at this address; nothing was computed.
@@ -42,7 +49,7 @@ async def check(
     """
     parts.hasher.require_room()
     if parts.throttled:
-        await _spend(parts, key, network_of(actor.address), is_known=is_known)
+        await _spend(parts, key, network_of(actor.address), limit)
     stored = None if user is None else user.hashed_password
     return await parts.hasher.verify(stored, normalise(password)) and stored is not None
 
@@ -56,7 +63,7 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
         OverloadedError: too many are being hashed.
     """
     try:
-        right = await check(parts, user, user.email_key, password, actor, is_known=True)
+        right = await check(parts, user, user.email_key, password, actor, limit=AGAIN_ACCOUNT)
     except SignInFailedError:
         right = False
     if not right:
@@ -65,7 +72,7 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
 
 async def forget_failures(db: Db, parts: Parts[U], key: str, network: str | None = None) -> None:
     """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
-    values = [(SIGN_IN_ACCOUNT, key)]
+    values = [(SIGN_IN_ACCOUNT, key), (AGAIN_ACCOUNT, key)]
     if network is not None:
         values.append((SIGN_IN_PAIR, _pair(key, network)))
     await clear(db, parts.tables.throttles, values)
@@ -75,15 +82,16 @@ def _pair(key: str, network: str) -> str:
     return f"{key} {network}"
 
 
-async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> None:
-    charges = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, _pair(key, network))]
-    if not is_known:
-        charges.append((SIGN_IN_ACCOUNT, key))
-    table, skew = parts.tables.throttles, parts.clock.skew
+async def _spend(parts: Parts[U], key: str, network: str, limit: Limit | None) -> None:
+    """Pay; where the account has nothing left, the network does, or knocking would be free."""
+    theirs = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, _pair(key, network))]
+    if limit is None:
+        await pay(parts, theirs)
+        return
     try:
-        async with parts.turns:
-            await parts.db.run(lambda db: spend(db, table, charges, skew))
+        await pay(parts, [*theirs, (limit, key)])
     except ThrottledError as error:
-        if error.limit == SIGN_IN_ACCOUNT.name:
-            raise SignInFailedError from None
-        raise
+        if error.limit != limit.name:
+            raise
+        await pay(parts, theirs)
+        raise SignInFailedError from None
