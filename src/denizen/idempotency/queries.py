@@ -13,6 +13,7 @@ from sqlalchemy import Interval, Row, Table, delete, literal, or_, select, updat
 from sqlalchemy.dialects.postgresql import insert
 
 from denizen.clock import Instant
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.errors import IdempotencyBusyError, IdempotencyMismatchError
 from denizen.idempotency.model import KEPT, LEASE
@@ -84,14 +85,15 @@ async def release_key(db: Db, keys: Table, claim: Claim) -> None:
     await db.execute(delete(keys).where(*mine))
 
 
-async def purge(db: Db, keys: Table, now: Instant) -> None:
+async def purge(db: Db, keys: Table, now: Instant) -> int:
     """Remove what is too old to be repeated."""
-    await db.execute(delete(keys).where(keys.c.claimed_at < now - literal(KEPT, Interval)))
+    return await purge_some(db, keys, keys.c.claimed_at < now - literal(KEPT, Interval))
 
 
 async def forget_person(db: Db, keys: Table, user_id: uuid.UUID) -> None:
-    """Remove what a person has sent."""
-    await db.execute(delete(keys).where(keys.c.principal_id == user_id))
+    """Remove what a person has sent, but for what is running: it may be what erases them."""
+    theirs = (keys.c.principal_id == user_id, keys.c.status.is_not(None))
+    await db.execute(delete(keys).where(*theirs))
 
 
 def _same_key(keys: Table, claim: Claim) -> tuple[Any, ...]:

@@ -20,6 +20,9 @@ def upgrade() -> None:
         ["erase_after"],
         postgresql_where=sa.text("erase_after IS NOT NULL"),
     )
+    op.create_index(
+        "ix_users_admins", "users", ["id"], postgresql_where=sa.text("role = 'admin'")
+    )
     _devices()
     _links_and_mails()
     op.create_table(
