@@ -4,16 +4,17 @@ Every worker does it; what one has locked the others pass over, and what is done
 """
 
 import asyncio
+import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from denizen.audit import queries as audit
 from denizen.audit.model import Actor
 from denizen.db.errors import DataError
+from denizen.db.purging import PURGED_AT_ONCE
 from denizen.db.unit import Db
 from denizen.idempotency import queries as idempotency
 from denizen.mail import queries as mail
@@ -25,6 +26,7 @@ from denizen.users.erasure import erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import due_for_erasure, lock_due
 
+T = TypeVar("T")
 U = TypeVar("U", bound=UserMixin)
 
 EVERY: Final = 300.0  # seconds
@@ -49,37 +51,33 @@ class Housekeeper(Generic[U]):
         """Clean up until cancelled; a database that is away is waited for."""
         while True:
             await asyncio.sleep(EVERY)
-            try:
-                await self.clean_up()
-            except DataError as error:
-                _log.warning("cleaning up has to wait: %s", error.code)
-            except Exception as error:  # noqa: BLE001  # a defect must not end it for good
-                _log.error("cleaning up failed: %s", type(error).__name__)
+            await self.clean_up()
 
     async def clean_up(self) -> None:
-        """Do all of it once, each piece in a unit of its own: one that fails stops no other."""
+        """Do all of it once, each in a unit of its own; what fails is logged and stops no other."""
         model, now = self._parts.user_model, self._parts.clock.db_now
-        due = await self._parts.db.run(
-            lambda db: due_for_erasure(db, model, now, limit=ERASED_AT_ONCE), read_only=True
-        )
-        for user_id in due:
-            await self._do(partial(self._erase, user_id=user_id), f"erasing {user_id}")
+        due = await self._try(lambda db: due_for_erasure(db, model, now, limit=ERASED_AT_ONCE))
+        for user_id in due or ():
+            await self._try(functools.partial(self._erase, user_id))
         for work in self._purges():
-            await self._do(work, "cleaning up")
+            while await self._try(work) == PURGED_AT_ONCE:
+                pass
 
-    async def _do(self, work: Callable[[Db], Awaitable[Any]], name: str) -> None:
-        try:
-            await self._parts.db.run(work)
-        except Exception as error:  # noqa: BLE001  # a defect in one place stops no other, either
-            _log.warning("%s has to wait: %s", name, type(error).__name__)
-
-    async def _erase(self, db: Db, user_id: uuid.UUID) -> None:
-        now = self._parts.clock.db_now
-        user = await lock_due(db, self._parts.user_model, user_id, now)
+    async def _erase(self, user_id: uuid.UUID, db: Db) -> None:
+        user = await lock_due(db, self._parts.user_model, user_id, self._parts.clock.db_now)
         if user is not None:
             await erase(db, self._parts, user, CLOCKWORK)
 
-    def _purges(self) -> list[Callable[[Db], Awaitable[Any]]]:
+    async def _try(self, work: Callable[[Db], Awaitable[T]]) -> T | None:
+        try:
+            return await self._parts.db.run(work)
+        except DataError as error:
+            _log.warning("cleaning up has to wait: %s", error.code)
+        except Exception as error:  # noqa: BLE001  # a defect must not end it for good
+            _log.error("cleaning up failed: %s", type(error).__name__)
+        return None
+
+    def _purges(self) -> list[Callable[[Db], Awaitable[int]]]:
         tables, clock = self._parts.tables, self._parts.clock
         now, oldest = clock.db_now, clock.now() - self._audit_life
         return [

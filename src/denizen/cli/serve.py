@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -179,18 +180,30 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
 
     Elsewhere output is kept by somebody, and it stands in a file for this user's eyes.
     """
-    file = settings.data_dir / FIRST_ADMIN_FILE
     token = None
     with contextlib.suppress(UnavailableError):
         token = asyncio.run(_first_admin_token(settings, urls))
-    if token is None:
-        file.unlink(missing_ok=True)
-        return None
-    link = link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
-    if sys.stdout.isatty():
+    link = None if token is None else link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
+    if link is not None and sys.stdout.isatty():
         return link
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return _in_file(settings.data_dir / FIRST_ADMIN_FILE, link)
+    except OSError as error:
+        if link is not None:
+            _warn(
+                f"the first admin's link can't be kept in {settings.data_dir} ({error.strerror}): "
+                "run `denizen users create EMAIL NAME --role admin`"
+            )
+        return None
+
+
+def _in_file(file: Path, link: str | None) -> str | None:
+    """Keep the link there, in place of the one before; None: there is none to be kept."""
+    if link is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
+    if link is None:
+        return None
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(f"{link}\n")
     return f"the link in {file}"

@@ -115,10 +115,10 @@ class MailSender(Generic[U]):
 
     async def _look(self, db: Db, row: Row[Any]) -> _Due:
         try:
-            return _Due(row, await self._compose(db, row))
+            return _Due(row, await self._db.run(lambda db: self._compose(db, row), join=db))
         except DataError:
-            raise
-        except Exception as failure:  # noqa: BLE001  # one bad row must not stop all the others
+            raise  # the whole batch is claimed again
+        except Exception as failure:  # noqa: BLE001  # a row that can't be made must stop no other
             return _Due(row, None, failure)
 
     async def _send(self, due: _Due) -> None:
@@ -219,7 +219,7 @@ def _is_due(kind: Kind, user: UserMixin | None) -> bool:
     match kind:
         case "email_verification":
             return is_open and not user.email_verified
-        case "invitation" | "password_reset" | "email_change":
+        case "invitation" | "password_reset" | "email_change" | "email_change_undone":
             return is_open
         case "deletion":
             return user.erase_after is not None

@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Final, Self
 
-from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select
+from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select, text
 from sqlalchemy.orm import Mapped, MappedAsDataclass, declared_attr, mapped_column, validates
 from uuid_utils.compat import uuid7
 
@@ -158,6 +158,8 @@ def _complete(model: type[Any], table: Table) -> None:
     Index(f"ix_{table.name}_created_at_id", table.c.created_at, table.c.id)
     is_leaving = table.c.erase_after.is_not(None)
     Index(f"ix_{table.name}_erase_after", table.c.erase_after, postgresql_where=is_leaving)
+    is_admin = text("role = 'admin'")
+    Index(f"ix_{table.name}_admins", table.c.id, postgresql_where=is_admin)
     roles = ", ".join(f"'{role}'" for role in ROLES)
     table.append_constraint(CheckConstraint(f"role IN ({roles})", name="role"))
     Tables.of(table)

@@ -16,7 +16,7 @@ from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue
+from denizen.mail.queries import enqueue, forget_notices
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
@@ -156,7 +156,8 @@ class UserScenarios(Generic[U]):
                 await end_all_sessions(db, tables.sessions, user_id)
                 await void_links(db, tables, user)
             if user.email_key != key:
-                await void_links(db, tables, user, "email_changing")
+                await forget_notices(db, tables.outbox, user_id)
+                await void_links(db, tables, user)
                 await void(db, tables.tokens, user_id, Purpose.EMAIL_UNDO)
                 await self._welcome(db, user, actor)
             await self._record(db, "user.updated", actor, user, before)

@@ -11,11 +11,11 @@ depends_on = None
 
 # They run with the rights of the schema's owner: the role that serves can't change events itself,
 # and through these only those of who is gone and those of a month ago.
-# search_path is fixed, so that nobody's table of the same name is meant.
+# search_path is fixed, with temporary tables last in it: nobody's table of the same name is meant.
 BLANK = """
 CREATE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
-    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
+SET search_path TO {schema}, pg_temp AS $$
+    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{{}}', after = '{{}}'
     WHERE user_id = whom AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom);
     UPDATE audit_events SET address = NULL, user_agent = NULL
     WHERE actor_id = whom AND actor_id <> user_id
@@ -24,7 +24,7 @@ $$
 """
 PURGE = """
 CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS bigint LANGUAGE sql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
+SET search_path TO {schema}, pg_temp AS $$
     WITH old AS (
         SELECT user_id, id FROM audit_events
         -- the smallest UUIDv7 of that moment: ids are indexed, in order of time
@@ -71,7 +71,8 @@ def upgrade() -> None:
         sa.Column("last_used_at", instant),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
     )
-    op.execute(BLANK)
-    op.execute(PURGE)
+    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    op.execute(BLANK.format(schema=schema))
+    op.execute(PURGE.format(schema=schema))
     for function in ("audit_blank(uuid)", "audit_purge(timestamptz)"):
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")

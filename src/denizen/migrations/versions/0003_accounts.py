@@ -26,6 +26,9 @@ def upgrade() -> None:
         ["actor_id"],
         postgresql_where=sa.text("actor_id <> user_id"),
     )
+    op.create_index(
+        "ix_users_admins", "users", ["id"], postgresql_where=sa.text("role = 'admin'")
+    )
     _devices()
     _links_and_mails()
     op.create_table(
