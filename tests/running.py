@@ -1,13 +1,17 @@
-"""The app on a real socket inside the test's own loop, so that what it counts can be read."""
+"""The app as a whole: on a real socket inside the test's own loop, and as a list of routes."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+NOBODY: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
 @contextlib.asynccontextmanager
@@ -35,3 +39,10 @@ async def calling_from(address: str, url: str) -> AsyncIterator[httpx.AsyncClien
     transport = httpx.AsyncHTTPTransport(local_address=address)
     async with httpx.AsyncClient(transport=transport, base_url=url, timeout=30) as client:
         yield client
+
+
+def requests_of(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Give method and path of everything that an app answers, the id being nobody's."""
+    for route in iter_route_contexts(app.router.routes):
+        for method in route.methods or {"GET"}:
+            yield method, str(route.path).replace("{id}", NOBODY).replace("{name}", "x")

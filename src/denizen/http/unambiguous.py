@@ -35,7 +35,8 @@ class Unambiguous:
 def _has_one_meaning(scope: Scope) -> bool:
     found: dict[bytes, bytes] = dict(scope["headers"])
     counted = Counter(name for name, _ in scope["headers"] if name in _SINGLE)
-    host, coding = found.get(b"host"), found.get(b"transfer-encoding")
-    is_host = scope.get("http_version") != "1.1" if host is None else bool(_HOST.fullmatch(host))
+    host, coding = found.get(b"host", b""), found.get(b"transfer-encoding")
+    # a watcher may speak HTTP/1.0, which has none; granian says that by an empty one
+    is_host = bool(_HOST.fullmatch(host)) if host else scope.get("http_version") != "1.1"
     is_framed = coding is None or (coding.lower() == b"chunked" and b"content-length" not in found)
     return is_host and is_framed and all(count == 1 for count in counted.values())
