@@ -85,11 +85,13 @@ class UserScenarios(Generic[U]):
     async def find_user(self, name: str, *, db: Db | None = None) -> U:
         """Give the user whom an operator means by an id, an e-mail or a username.
 
+        Also one who is to be erased: an operator may have that done at once.
+
         Raises:
             NotFoundError: nobody is called that.
         """
         user = await self._read(lambda unit: queries.find_user(unit, self._user_model, name), db)
-        return _require(user)
+        return _require(user, also_leaving=True)
 
     async def list_users(
         self,
