@@ -161,7 +161,7 @@ async def test_grace_hides_the_person_and_keeps_their_names(
 async def test_deletion_is_undone_by_its_mail(
     anonymous: Api, denizen: Denizen[UserModel], post: Post
 ) -> None:
-    """Signed out everywhere; the link works to the last day, once; then all is as it was."""
+    """Signed out at once; the link works to the last day, once; then all is as it was."""
     user = await a_user(denizen, email=ADDRESS, password=PASSWORD)
     me = await anonymous.signed_in(ADDRESS, PASSWORD)
     wrong = await me.post("/v1/me/deletion", json={"password": "wrong"})
