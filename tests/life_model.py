@@ -181,15 +181,12 @@ class Model:
         self.outbox = [
             one
             for one in self.outbox
-            if one.kind not in kinds
-            or (one.account is not account and one.email.casefold() != key)
+            if one.kind not in kinds or (one.account is not account and one.email.casefold() != key)
         ]
         self._void(account, *_LINKS_IN)
 
     def _end_sessions(self, account: Account, but: Session | None = None) -> None:
-        self.sessions = [
-            one for one in self.sessions if one.account is not account or one is but
-        ]
+        self.sessions = [one for one in self.sessions if one.account is not account or one is but]
 
     def _seen(self, session: Session) -> bool:
         if not self.is_live(session):
@@ -284,9 +281,7 @@ class Model:
         self.links = [
             one
             for one in self.links
-            if one.owner is not account
-            or one.purpose != "email-undo"
-            or one.request < link.request
+            if one.owner is not account or one.purpose != "email-undo" or one.request < link.request
         ]
         self._queue("email_change_undone", account.email, account)
         self._event(account, "email.change_undone", account)
@@ -370,9 +365,7 @@ class Model:
             return 401
         return 0 if mine.account.password == password else 403
 
-    def change_password(
-        self, mine: Session, current: str, password: str, *, is_good: bool
-    ) -> int:
+    def change_password(self, mine: Session, current: str, password: str, *, is_good: bool) -> int:
         """Change one's password."""
         refused = self._asked_again(mine, current)
         if refused or not is_good:
@@ -515,7 +508,9 @@ class Model:
 
     def due_for_erasure(self) -> list[Account]:
         """Give whose grace is over, the longest over first."""
-        due = [one for one in self.accounts if one.erase_at is not None and one.erase_at <= self.now]
+        due = [
+            one for one in self.accounts if one.erase_at is not None and one.erase_at <= self.now
+        ]
         return sorted(due, key=lambda one: one.erase_at or self.now)
 
     # the post

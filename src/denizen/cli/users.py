@@ -17,6 +17,7 @@ from denizen.cli.running import (
     reporting,
     with_denizen,
 )
+from denizen.clock import rfc3339
 from denizen.mail.sender import link_of
 from denizen.tokens.model import Purpose
 from denizen.users.model import UserModel
@@ -124,9 +125,7 @@ def delete(
 ) -> None:
     """Sign a user out and erase them in 30 days; until then a mailed link undoes it."""
     with reporting():
-        found = with_denizen(
-            data_dir, lambda denizen: denizen.users.find_user(user, also_leaving=erase_now)
-        )
+        found = with_denizen(data_dir, lambda denizen: denizen.users.find_user(user))
     if not yes:
         when = "now, for good" if erase_now else "in 30 days"
         typer.confirm(f"Erase {_plain(found.email)} {when}?", abort=True, err=True)
@@ -183,6 +182,8 @@ def _switch(user: str, data_dir: Path | None, change: UpdateUser, *, as_json: bo
 
 def _show(user: UserModel, *, as_json: bool, link: str | None = None) -> None:
     view = UserView.of(user).model_dump(mode="json")
+    if user.erase_after is not None:
+        view["erase_after"] = rfc3339(user.erase_after)
     if link is not None:
         view["link"] = link
     if as_json:

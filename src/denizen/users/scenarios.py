@@ -83,16 +83,16 @@ class UserScenarios(Generic[U]):
         user = await self._read(lambda unit: self._user_model.get_by_id(unit, user_id), db)
         return _require(user)
 
-    async def find_user(self, name: str, *, also_leaving: bool = False, db: Db | None = None) -> U:
+    async def find_user(self, name: str, *, db: Db | None = None) -> U:
         """Give the user whom an operator means by an id, an e-mail or a username.
 
-        With `also_leaving` it may be one who is to be erased.
+        Also one who is to be erased: an operator may have that done at once.
 
         Raises:
             NotFoundError: nobody is called that.
         """
         user = await self._read(lambda unit: queries.find_user(unit, self._user_model, name), db)
-        return _require(user, also_leaving=also_leaving)
+        return _require(user, also_leaving=True)
 
     async def list_users(
         self,

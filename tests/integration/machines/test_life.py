@@ -23,11 +23,17 @@ from support import a_user
 from world import World, play, secret_of
 
 T = TypeVar("T")
-PASSWORDS: Final = ("a fine long passphrase 77", "another long passphrase 78", "third long one 79 wx")
+PASSWORDS: Final = (
+    "a fine long passphrase 77",
+    "another long passphrase 78",
+    "third long one 79 wx",
+)
 TOO_SHORT: Final = "short"
 ROOT: Final = "root@example.com"
 
-emails = st.sampled_from(["ann@example.com", "Ann@example.com", "bob@example.com", "cy@example.com"])
+emails = st.sampled_from(
+    ["ann@example.com", "Ann@example.com", "bob@example.com", "cy@example.com"]
+)
 usernames = st.sampled_from(["ann", "Ann", "bob", "cy"])
 passwords = st.sampled_from(PASSWORDS)
 new_passwords = st.sampled_from([*PASSWORDS, TOO_SHORT])
@@ -508,6 +514,8 @@ def _owner(link: Link) -> str:
     return str(registration_id(link.owner)) if isinstance(link.owner, str) else link.owner.id
 
 
-def test_life_of_accounts_model_api_and_rows_agree(databases: Databases, settings: Settings) -> None:
+def test_life_of_accounts_model_api_and_rows_agree(
+    databases: Databases, settings: Settings
+) -> None:
     """Whatever people, admins and time do, the service does what the model says."""
     play(lambda: Life(databases, settings), examples=60, steps=40)
