@@ -134,7 +134,7 @@ def delete(
             data_dir, lambda denizen: denizen.users.delete_user(found.id, at_once=erase_now)
         )
     if as_json:
-        print_json({"deleted": str(found.id)})
+        print_json({"deleted": str(found.id), "erased": erase_now})
     else:
         out.print(f"{'erased' if erase_now else 'to be erased:'} {found.id}", markup=False)
 

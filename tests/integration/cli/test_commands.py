@@ -79,7 +79,7 @@ def test_user_goes_through_its_life_by_any_name(folder: Path) -> None:
     assert kept.returncode != 0
     assert _json(command(folder, "users", "show", "life", "--json"))["id"] == user["id"]
     deleted = command(folder, "users", "delete", "life", "--yes", "--erase-now", "--json")
-    assert _json(deleted) == {"deleted": user["id"]}
+    assert _json(deleted) == {"deleted": user["id"], "erased": True}
     gone = command(folder, "users", "show", "life")
     assert (gone.returncode, gone.stderr) == (1, "denizen: no such user\n")
     assert command(folder, "users", "create", "life@example.com", "life").returncode == 0
