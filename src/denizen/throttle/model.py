@@ -53,6 +53,10 @@ SIGN_IN_ACCOUNT: Final = Limit("sign_in_account", 100, timedelta(days=30))
 # so that a colleague behind the same address guesses a hundred times a day, and not three thousand.
 SIGN_IN_KNOWN: Final = Limit("sign_in_known", 100, timedelta(minutes=15))
 
+# The password asked for again of whoever is signed in, from wherever; cleared alike. Who stole a
+# session may come from as many networks as they like.
+AGAIN_ACCOUNT: Final = Limit("again_account", 100, timedelta(days=30))
+
 # Public forms that send mail, from one client: a class that registers together passes, and a
 # program sends 20 a minute.
 FORM_NETWORK: Final = Limit("form_network", 60, timedelta(seconds=3))

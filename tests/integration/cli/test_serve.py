@@ -91,15 +91,16 @@ def test_t_boot_1_first_admin_link_stands_in_a_file_until_there_is_one(tmp_path:
             assert named is not None
             file = tmp_path / named[1]
             assert file.stat().st_mode & 0o777 == 0o600
-            links.append(file.read_text().strip())
-            assert links[-1] not in service.log.read_text()
-            assert links[-1].startswith(f"http://127.0.0.1:{service.port}/account/first-admin?")
-    assert links[0] != links[1]
+            links.append((file, file.read_text().strip()))
+            link = links[-1][1]
+            assert link not in service.log.read_text()
+            assert link.startswith(f"http://127.0.0.1:{service.port}/account/first-admin?")
+    assert links[0][1] != links[1][1]
     assert command(folder, "users", "create", *ADMIN, stdin=PASSWORD + "\n").returncode == 0
     with serving(folder, "--dev") as service:
         service.until("/readyz", 200)
         assert service.log.read_text().count("first admin") == 0
-    assert not file.exists()
+    assert not links[0][0].exists()
 
 
 def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -> None:
