@@ -69,8 +69,8 @@ def test_class_alone_brings_the_tables_of_a_users_things() -> None:
     class Guest(UserMixin, Guests, kw_only=True, eq=False):
         __tablename__ = "guests"
 
-    things = ("sessions", "known_networks", "tokens", "outbox", "throttles")
-    things += ("idempotency_keys", "audit_events", "api_keys")
+    things = {"sessions", "known_networks", "tokens", "outbox", "throttles"}
+    things |= {"idempotency_keys", "audit_events", "api_keys"}
     assert set(Guest.metadata.tables) == {"guests"} | {f"guests_{name}" for name in things}
 
 
