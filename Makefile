@@ -61,6 +61,8 @@ build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv dist/light && dist/light/bin/pip install --quiet dist/*.whl
 	dist/light/bin/python -c "from denizen import DBSessionManager, UserModel, Denizen"
+	dist/light/bin/python -c "from denizen.mail.render import Renderer, Sender; \
+	  assert Renderer(Sender('a@example.com'), 'templates').check() == []"
 	$(PYTHON) -m venv dist/server && dist/server/bin/pip install --quiet "$$(ls dist/*.whl)[server]"
 	cd dist && server/bin/denizen users create a@example.com a --data-dir data --json
 	rm -rf dist/light dist/server dist/data

@@ -54,6 +54,10 @@ class Api:
         """PATCH."""
         return await self.send("PATCH", path, **options)
 
+    async def put(self, path: str, **options: Any) -> httpx.Response:
+        """PUT."""
+        return await self.send("PUT", path, **options)
+
     async def delete(self, path: str, **options: Any) -> httpx.Response:
         """DELETE."""
         return await self.send("DELETE", path, **options)

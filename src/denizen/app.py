@@ -35,6 +35,7 @@ from denizen.http.once import Once
 from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
+from denizen.http.unambiguous import Unambiguous
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
@@ -224,6 +225,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "Retry-After"],
         )
+    app.add_middleware(Unambiguous)
     is_secure = settings.service_url.startswith("https:")
     app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
     return app

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -28,6 +29,7 @@ from denizen.cli.running import (
     DataDir,
     Urls,
     bring_up_to_date,
+    no_mail_server,
     out,
     reporting,
 )
@@ -61,7 +63,8 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    signal.signal(signal.SIGTERM, _leave)  # until the server has handlers of its own
+    leaving = _Leaving()
+    signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
@@ -69,7 +72,10 @@ def serve(
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
-            _run(settings, urls, is_dev=dev)
+            if settings.mail_server is None and not dev:
+                _warn(no_mail_server(settings))
+            if not leaving.is_told:
+                _run(settings, urls, is_dev=dev)
 
 
 def worker_app() -> FastAPI:
@@ -174,18 +180,30 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
 
     Elsewhere output is kept by somebody, and it stands in a file for this user's eyes.
     """
-    file = settings.data_dir / FIRST_ADMIN_FILE
     token = None
     with contextlib.suppress(UnavailableError):
         token = asyncio.run(_first_admin_token(settings, urls))
-    if token is None:
-        file.unlink(missing_ok=True)
-        return None
-    link = link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
-    if sys.stdout.isatty():
+    link = None if token is None else link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
+    if link is not None and sys.stdout.isatty():
         return link
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return _in_file(settings.data_dir / FIRST_ADMIN_FILE, link)
+    except OSError as error:
+        if link is not None:
+            _warn(
+                f"the first admin's link can't be kept in {settings.data_dir} ({error.strerror}): "
+                "run `denizen users create EMAIL NAME --role admin`"
+            )
+        return None
+
+
+def _in_file(file: Path, link: str | None) -> str | None:
+    """Keep the link there, in place of the one before; None: there is none to be kept."""
+    if link is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
+    if link is None:
+        return None
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(f"{link}\n")
     return f"the link in {file}"
@@ -285,8 +303,14 @@ def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _leave(_number: int, _frame: Any) -> None:
-    raise SystemExit(0)
+class _Leaving:
+    """Ends the start when told to, and remembers it: what is raised inside a finalizer is lost."""
+
+    is_told = False
+
+    def __call__(self, _number: int, _frame: Any) -> None:
+        self.is_told = True
+        raise SystemExit(0)
 
 
 def _warn(message: str) -> None:

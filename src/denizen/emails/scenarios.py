@@ -3,7 +3,9 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row
 
 from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record
@@ -11,13 +13,14 @@ from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue, find_queued, forget_queued
+from denizen.mail.queries import enqueue, find_queued, forget_notices, forget_queued
 from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
-from denizen.passwords.check import require_current_password
+from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import consume, find_live, void, void_since
+from denizen.tokens.queries import find_live, open_link, void, void_since
 from denizen.tokens.voiding import void_links
+from denizen.users.erasure import keep
 from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
 
@@ -62,9 +65,7 @@ class EmailScenarios(Generic[U]):
         token, tables = LinkToken.parse(text), self._parts.tables
 
         async def unit(db: Db) -> None:
-            now = self._parts.clock.db_now
-            row = await consume(db, tables.tokens, Purpose.EMAIL_VERIFICATION, token, now)
-            user = await self._locked(db, row.user_id)
+            row, user = await self._open(db, Purpose.EMAIL_VERIFICATION, token)
             if row.email is None or email_key(row.email) != user.email_key:
                 raise TokenInvalidError  # it is about an address that the account has no more
             await update_row(db, user, email_verified_at=self._parts.clock.now())
@@ -98,12 +99,15 @@ class EmailScenarios(Generic[U]):
         may = await may_mail(self._parts, "email_change", email)
 
         async def unit(db: Db) -> None:
+            locked = await lock_checked(db, self._parts, user)
+            if locked.erase_after is not None:
+                raise NotSignedInError
             if may:
-                await self._mail(db, "email_change", user, actor, to=email)
-                await self._mail(db, "email_changing", user, actor, to=user.email)
+                await self._mail(db, "email_change", locked, actor, to=email)
+                await self._mail(db, "email_changing", locked, actor, to=locked.email)
             audit = self._parts.tables.audit
             after = {"email": email}
-            await record(db, audit, "email.change_requested", actor, user.id, after=after)
+            await record(db, audit, "email.change_requested", actor, user_id, after=after)
 
         await self._db.run(unit, join=db)
 
@@ -160,28 +164,31 @@ class EmailScenarios(Generic[U]):
         await self._db.run(lambda db: self._move(db, Purpose.EMAIL_UNDO, text, actor), join=db)
 
     async def _move(self, db: Db, purpose: Purpose, text: str, actor: Actor) -> None:
-        tables, now = self._parts.tables, self._parts.clock.db_now
-        row = await consume(db, tables.tokens, purpose, LinkToken.parse(text), now)
-        user = await self._locked(db, row.user_id)
+        tables = self._parts.tables
+        row, user = await self._open(db, purpose, LinkToken.parse(text))
         is_undo = purpose is Purpose.EMAIL_UNDO
+        owner = Actor("user", user.id, actor.address, actor.user_agent)
         before = {"email": user.email}
-        notices = ("email_changing",) if is_undo else ()  # else the other gets a way back
-        await void_links(db, tables, user, *notices)
-        changes = {"email": row.email, "email_verified_at": self._parts.clock.now()}
-        await update_row(db, user, **(changes | {"erase_after": None} if is_undo else changes))
+        if is_undo:  # of what came later, or the other gets a way back; what came before stays
+            await forget_notices(db, tables.outbox, user.id, row.request_id)
+        await void_links(db, tables, user)
+        verified_at = self._parts.clock.now()
+        await update_row(db, user, email=row.email, email_verified_at=verified_at)
         if is_undo:
             await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, row.request_id)
             await self._mail(db, "email_change_undone", user, actor, to=user.email)
-        owner = Actor("user", user.id, actor.address, actor.user_agent)
+        if is_undo and user.erase_after is not None:
+            await keep(db, tables, user, owner)
         action = "email.change_undone" if is_undo else "email.changed"
         after = {"email": user.email}
         await record(db, tables.audit, action, owner, user.id, before=before, after=after)
 
-    async def _locked(self, db: Db, user_id: uuid.UUID) -> U:
-        user = await self._parts.user_model.lock(db, user_id)
-        if user is None or not user.is_active:
+    async def _open(self, db: Db, purpose: Purpose, token: LinkToken | None) -> tuple[Row[Any], U]:
+        tokens, now = self._parts.tables.tokens, self._parts.clock.db_now
+        row, user = await open_link(db, self._parts.user_model, tokens, purpose, token, now=now)
+        if not user.is_active:
             raise TokenInvalidError
-        return user
+        return row, user
 
     async def _mail(self, db: Db, kind: Kind, user: U, actor: Actor, *, to: str) -> None:
         outbox, locale = self._parts.tables.outbox, user.locale

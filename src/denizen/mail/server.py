@@ -11,12 +11,14 @@ by `SSL_CERT_FILE`. There is no way to ask for TLS "if possible": whoever sits b
 """
 
 import ipaddress
+import re
 import urllib.parse
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Security = Literal["starttls", "tls", "none"]
 _PORTS: Final[dict[Security, int]] = {"starttls": 587, "tls": 465, "none": 25}
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # a name or an address
 _STARTTLS: Final[dict[str, Security]] = {"require": "starttls", "off": "none"}
 
 
@@ -58,18 +60,17 @@ def parse_mail_url(url: str) -> MailServer:
         raise MailUrlError(_UNREADABLE) from None
     if parts.scheme not in {"smtp", "smtps"}:
         raise MailUrlError("must begin with smtp:// or smtps://")
-    if not parts.hostname or not parts.hostname.isprintable() or " " in parts.hostname:
-        raise MailUrlError("names no host: smtp://user:password@HOST:587")
+    host = _host(parts.hostname or "")
     if parts.path.strip("/") or parts.fragment or port == 0:
         raise MailUrlError(_UNREADABLE)
-    security = _security(parts.scheme, parts.hostname, parts.query)
+    security = _security(parts.scheme, host, parts.query)
     username, password = (
         urllib.parse.unquote(text or "") for text in (parts.username, parts.password)
     )
-    if username and security == "none" and not _is_loopback(parts.hostname):
+    if username and security == "none" and not _is_loopback(host):
         raise MailUrlError("would send a password in the clear: leave starttls=off out")
     return MailServer(
-        host=parts.hostname,
+        host=host,
         port=port or _PORTS[security],
         security=security,
         username=username or None,
@@ -89,6 +90,16 @@ def describe_mail_url(url: str) -> str:
         return str(parse_mail_url(url))
     except MailUrlError as error:
         return f"a URL that {error}"
+
+
+def _host(name: str) -> str:
+    try:
+        host = name.encode("idna").decode()
+    except UnicodeError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise MailUrlError("names no host: smtp://user:password@HOST:587")
+    return host
 
 
 def _security(scheme: str, host: str, query: str) -> Security:

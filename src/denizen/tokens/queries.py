@@ -3,14 +3,18 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Interval, Row, Table, Uuid, delete, exists, func, insert, literal, select
 
 from denizen.clock import Instant
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.errors import TokenInvalidError
 from denizen.tokens.model import LinkToken, Purpose
+from denizen.users.model import UserMixin
+
+U = TypeVar("U", bound=UserMixin)
 
 # of these every address that was given up keeps its own: whoever took an account over and changes
 # its address twice must not take the first owner's way back
@@ -114,6 +118,29 @@ async def consume(
     return row
 
 
+async def open_link(
+    db: Db,
+    model: type[U],
+    tokens: Table,
+    purpose: Purpose,
+    token: LinkToken | None,
+    *,
+    now: Instant,
+) -> tuple[Row[Any], U]:
+    """Take a user's token, as `consume`, and give its row and the user, locked.
+
+    The user first, as in everything that changes one and voids links: nobody waits in a circle.
+
+    Raises:
+        TokenInvalidError: as `consume`.
+    """
+    user = None if token is None else await model.lock(db, token.user_id)
+    row = await consume(db, tokens, purpose, token, now)
+    if user is None:
+        raise TokenInvalidError
+    return row, user
+
+
 async def void(db: Db, tokens: Table, user_id: uuid.UUID, *purposes: Purpose) -> None:
     """Make an owner's tokens of these purposes worthless, or all of them."""
     mine = delete(tokens).where(tokens.c.user_id == user_id)
@@ -128,9 +155,9 @@ async def void_since(
     await db.execute(delete(tokens).where(*mine, tokens.c.request_id >= request_id))
 
 
-async def purge(db: Db, tokens: Table, now: Instant) -> None:
+async def purge(db: Db, tokens: Table, now: Instant) -> int:
     """Remove what has expired."""
-    await db.execute(delete(tokens).where(tokens.c.expires_at <= now))
+    return await purge_some(db, tokens, tokens.c.expires_at <= now)
 
 
 def _live(tokens: Table, purpose: Purpose, token: LinkToken, now: Instant) -> tuple[Any, ...]:

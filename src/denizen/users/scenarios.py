@@ -16,7 +16,7 @@ from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue
+from denizen.mail.queries import enqueue, forget_notices
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
@@ -28,6 +28,7 @@ from denizen.users.erasure import erase, put_to_erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
+from denizen.users.values import email_key
 
 T = TypeVar("T")
 U = TypeVar("U", bound=UserMixin)
@@ -85,11 +86,13 @@ class UserScenarios(Generic[U]):
     async def find_user(self, name: str, *, db: Db | None = None) -> U:
         """Give the user whom an operator means by an id, an e-mail or a username.
 
+        Also one who is to be erased: an operator may have that done at once.
+
         Raises:
             NotFoundError: nobody is called that.
         """
         user = await self._read(lambda unit: queries.find_user(unit, self._user_model, name), db)
-        return _require(user)
+        return _require(user, also_leaving=True)
 
     async def list_users(
         self,
@@ -121,7 +124,7 @@ class UserScenarios(Generic[U]):
         actor: Actor = OPERATOR,
         db: Db | None = None,
     ) -> U:
-        """Change a user; disabling ends every session of theirs in the same unit.
+        """Change a user; who could not sign in any more is signed out in the same unit.
 
         A new address is confirmed by a link that is mailed to it, unless it is said to be theirs.
 
@@ -142,19 +145,21 @@ class UserScenarios(Generic[U]):
         given = payload.given()
         if actor.kind == "key" and "role" in given:
             raise NotAllowedError
-        changes, tables = self._columns(given), self._parts.tables
+        tables = self._parts.tables
 
         async def unit(db: Db) -> U:
             if given.get("role", "admin") != "admin" or not given.get("is_active", True):
                 await self._keep_an_admin(db, user_id, actor)
             user = await self._lock(db, user_id, actor)
             before, key = queries.facts_of(user), user.email_key
-            await update_row(db, user, version=version, **changes)
-            if given.get("is_active") is False:
+            await update_row(db, user, version=version, **self._columns(given, user))
+            if not user.can_sign_in:
                 await end_all_sessions(db, tables.sessions, user_id)
+            if given.get("is_active") is False:
                 await void_links(db, tables, user)
             if user.email_key != key:
-                await void_links(db, tables, user, "email_changing")
+                await forget_notices(db, tables.outbox, user_id)
+                await void_links(db, tables, user)
                 await void(db, tables.tokens, user_id, Purpose.EMAIL_UNDO)
                 await self._welcome(db, user, actor)
             await self._record(db, "user.updated", actor, user, before)
@@ -247,13 +252,14 @@ class UserScenarios(Generic[U]):
         audit, after = self._parts.tables.audit, queries.facts_of(user)
         await record_change(db, audit, action, actor, user.id, before=before, after=after)
 
-    def _columns(self, given: dict[str, Any]) -> dict[str, Any]:
+    def _columns(self, given: dict[str, Any], user: U) -> dict[str, Any]:
         """Give the columns to write; `email_verified` comes last, for a new address resets it."""
         columns = {name: value for name, value in given.items() if name != "email_verified"}
         if "email_verified" in given:
-            columns["email_verified_at"] = (
-                self._parts.clock.now() if given["email_verified"] else None
-            )
+            is_moved = "email" in given and email_key(given["email"]) != user.email_key
+            noted = None if is_moved else user.email_verified_at  # what is so already stays
+            verified_at = noted or self._parts.clock.now()
+            columns["email_verified_at"] = verified_at if given["email_verified"] else None
         return columns
 
     async def _read(self, read: Callable[[Db], Awaitable[T]], db: Db | None) -> T:

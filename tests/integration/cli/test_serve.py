@@ -80,27 +80,27 @@ def test_service_serves_and_data_survives_a_restart(tmp_path: Path) -> None:
     assert second < 6  # 3 s on a quiet machine
 
 
-def test_printed_command_makes_the_first_admin(tmp_path: Path) -> None:
-    """The line of the start, pasted into a shell, reaches this service's own folder."""
+def test_t_boot_1_first_admin_link_stands_in_a_file_until_there_is_one(tmp_path: Path) -> None:
+    """Not in the log: a file for this user's eyes, new at each start, gone with the first admin."""
     folder = tmp_path / "my data"
+    links = []
+    for _ in range(2):
+        with serving(folder, "--dev") as service:
+            service.until("/readyz", 200)
+            named = re.search(r"first admin +the link in (.+)", service.log.read_text())
+            assert named is not None
+            file = tmp_path / named[1]
+            assert file.stat().st_mode & 0o777 == 0o600
+            links.append((file, file.read_text().strip()))
+            link = links[-1][1]
+            assert link not in service.log.read_text()
+            assert link.startswith(f"http://127.0.0.1:{service.port}/account/first-admin?")
+    assert links[0][1] != links[1][1]
+    assert command(folder, "users", "create", *ADMIN, stdin=PASSWORD + "\n").returncode == 0
     with serving(folder, "--dev") as service:
         service.until("/readyz", 200)
-        line = re.search(r"first admin +(.+)", service.log.read_text())
-        assert line is not None
-        typed = line[1].replace("EMAIL NAME", "root@example.com root")
-        here = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        made = subprocess.run(
-            ["sh", "-c", typed],
-            input=PASSWORD,
-            text=True,
-            capture_output=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment(PATH=here),
-        )
-        assert made.returncode == 0, made.stderr
-        body = {"email": "root@example.com", "password": PASSWORD}
-        assert service.ask("POST", "/v1/sessions", body).status == 201
+        assert service.log.read_text().count("first admin") == 0
+    assert not links[0][0].exists()
 
 
 def test_kill_9_leaves_nothing_behind_and_the_next_start_works(tmp_path: Path) -> None:

@@ -238,8 +238,9 @@ async def test_t_thr_7_limits_survive_a_crash_of_the_database(tmp_path: Path) ->
         manager.init()
         assert await _passes(manager, TEN, "a", 10) == 10
 
-        pid = (folder / "postgres" / "postmaster.pid").read_text().split()[0]
-        os.kill(int(pid), signal.SIGQUIT)
+        pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        await asyncio.to_thread(_wait_until_gone, pid)
         refused = await _when_it_answers(manager)
 
         assert refused is not None
@@ -248,6 +249,15 @@ async def test_t_thr_7_limits_survive_a_crash_of_the_database(tmp_path: Path) ->
         await owner.close_connections()
         await manager.close_connections()
         await asyncio.to_thread(server.stop)
+
+
+def _wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 20
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+        raise AssertionError("the database did not end")
 
 
 async def _when_it_answers(manager: DBSessionManager) -> ThrottledError | None:

@@ -20,6 +20,7 @@ from denizen.mail.server import MailUrlError, describe_mail_url, parse_mail_url
         ("smtp://[::1]:1025", "smtp://[::1]:1025 (in the clear)"),
         ("smtp://localhost?starttls=require", "smtp://localhost:587 (STARTTLS)"),
         ("smtp://relay.internal?starttls=off", "smtp://relay.internal:25 (in the clear)"),
+        ("smtp://почта.example", "smtp://xn--80a1acny.example:587 (STARTTLS)"),
         ("smtp://relay.internal:25?starttls=require", "smtp://relay.internal:25 (STARTTLS)"),
     ],
 )
@@ -46,6 +47,8 @@ def test_login_is_percent_decoded() -> None:
         ("smtp://", "names no host"),
         ("smtp://me:canary@", "names no host"),
         ("smtp://me:canary@a b", "names no host"),
+        ("smtp://me:canary@mail..example.org", "names no host"),
+        ("smtp://me:canary@ma%0ail.example.org", "names no host"),
         ("smtp://me:can/ary@mail.example.org", "%2F"),
         ("smtp://me:can#ary@mail.example.org", "%23"),
         ("smtp://mail.example.org:0", "host:port"),
