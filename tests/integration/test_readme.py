@@ -112,7 +112,7 @@ def test_data_folder_with_a_blank_stays_one_word() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_snippets_are_complete_programs(number: int) -> None:
     """Each Python snippet compiles."""
     code = _snippets("python")[number]
