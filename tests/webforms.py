@@ -2,6 +2,7 @@
 
 import email
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from email.policy import default
 from html.parser import HTMLParser
 from pathlib import Path
@@ -137,7 +138,7 @@ class Browser:
         return await self.fill("/account/sign-in", email=email, password=password)
 
 
-def mails_in(folder: Path) -> list[email.message.EmailMessage]:
+def mails_in(folder: Path) -> list[EmailMessage]:
     """Give the mails of a folder, the oldest first."""
     files = sorted(folder.glob("*.eml"))
     return [email.message_from_bytes(file.read_bytes(), policy=default) for file in files]

@@ -259,7 +259,11 @@ def _language(request: Request, row: Row | None) -> Locale:
     """Give the language: the account's, the one chosen here before, or what the browser prefers."""
     chosen = row["locale"] if row else request.cookies.get(cookies.LANGUAGE)
     preferred = language_of(request.headers.get("accept-language", ""))
-    return next((locale for locale in LOCALES if locale == chosen), preferred)
+    return _ours(chosen) or preferred
+
+
+def _ours(chosen: str | None) -> Locale | None:
+    return next((locale for locale in LOCALES if locale == chosen), None)
 
 
 def _digest(text: str) -> bytes:

@@ -10,7 +10,7 @@ import denizen
 
 PAGES = Path(denizen.__file__).parent / "pages"
 STYLE = (PAGES / "assets" / "style.css").read_text("utf-8")
-SCHEMES = dict(
+SCHEMES: dict[str, str] = dict(
     zip(("light", "dark"), re.findall(r":root \{(.*?)\n\s*\}", STYLE, re.DOTALL), strict=True)
 )
 TEXT = [
