@@ -128,6 +128,14 @@ class StatementCounter:
         self.heard.append(" ".join(record.query.split()).rstrip(";"))
 
 
+async def until_a_lock_is_waited_for(watcher: Any) -> None:
+    """Wait until somebody in the database waits for somebody else."""
+    async with asyncio.timeout(10):
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # PostgreSQL has no event
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def superuser(url: str) -> AsyncIterator[Any]:
     """Open a driver's connection of its own, beside whatever is tested.

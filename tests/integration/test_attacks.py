@@ -228,6 +228,19 @@ async def test_stolen_session_guesses_a_hundred_passwords_from_wherever(
     assert hashed == 100
 
 
+async def test_t_log_2_wrong_password_of_whoever_is_signed_in_is_recorded(
+    service: Service,
+) -> None:
+    """Guessing with a stolen session leaves a trace, as guessing at the door does."""
+    ann = await a_user(service, email=A, password=PASSWORD)
+
+    with pytest.raises(PasswordWrongError):
+        await service.emails.request_change(ann.id, B, "not the password", actor=_from("192.0.2.1"))
+
+    [refused] = await service.audit.list_events(user_id=ann.id)
+    assert (refused.action, refused.address) == ("password.refused", "192.0.2.1")
+
+
 async def test_tries_at_an_exhausted_account_are_paid_for(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

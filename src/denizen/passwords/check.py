@@ -7,6 +7,7 @@ import logging
 from typing import TypeVar
 
 from denizen.audit.model import Actor
+from denizen.audit.queries import record
 from denizen.db.unit import Db
 from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
 from denizen.network import network_of
@@ -58,7 +59,7 @@ async def check(
 
 
 async def require_current_password(parts: Parts[U], user: U, password: str, actor: Actor) -> None:
-    """Ask somebody who is signed in for the password again.
+    """Ask somebody who is signed in for the password again; a refusal is recorded.
 
     Raises:
         PasswordWrongError: it is wrong, or there were too many failures in a row.
@@ -70,6 +71,8 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
     except SignInFailedError:
         right = False
     if not right:
+        audit = parts.tables.audit
+        await parts.db.run(lambda db: record(db, audit, "password.refused", actor, user.id))
         raise PasswordWrongError
 
 

@@ -17,7 +17,7 @@ from denizen.db.testing import Databases
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user, superuser, until_a_lock_is_waited_for
 
 NEW_PASSWORD = "another long passphrase 78"
 NEW = {"email": "new@example.com", "username": "new"}
@@ -98,6 +98,36 @@ async def test_every_route_replays_its_first_answer(
     assert (await _count(databases, changes), await _count(databases, "outbox")) == before
 
 
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_every_route_puts_effect_and_answer_into_one_transaction(
+    anonymous: Api, denizen: Denizen[UserModel], databases: Databases, *, method: str, path: str
+) -> None:
+    """The answer can't be stored: nothing has happened, to no table."""
+    await a_user(denizen, role="admin")
+    chief = await a_user(denizen, password=PASSWORD, role="admin")
+    other = await a_user(denizen)
+    me = await anonymous.signed_in(chief.email, PASSWORD)
+    (session,) = (await me.get("/v1/me/sessions")).json()["items"]
+    target = session["id"] if "sessions" in path else str(other.id)
+    await databases.run(
+        "ALTER TABLE idempotency_keys ADD CONSTRAINT none CHECK (status IS NULL) NOT VALID"
+    )
+    before = await _held(databases)
+
+    where = path.replace("{id}", target)
+    answer = await me.send(method, where, json=ROUTES[method, path], headers=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "constraint")
+    assert await _held(databases) == before
+
+
+async def _held(databases: Databases) -> list[str]:
+    tables = ("users", "sessions", "outbox", "audit_events", "tokens", "idempotency_keys")
+    async with superuser(databases.superuser_url) as watcher:
+        rows = [await watcher.fetch(f"SELECT t::text FROM {name} t") for name in tables]
+    return sorted(row[0] for found in rows for row in found)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -139,8 +169,7 @@ async def test_running_request_is_409_and_then_replayed(
     async with superuser(databases.superuser_url) as other, other.transaction():
         await other.execute("SELECT 1 FROM users WHERE id = $1 FOR UPDATE", user.id)
         first = asyncio.create_task(admin.patch(path, json=change, headers=KEY))
-        while not await _count(databases, "pg_locks WHERE NOT granted"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await until_a_lock_is_waited_for(other)
         busy = await admin.patch(path, json=change, headers=KEY)
 
     assert (busy.status_code, busy.json()["code"]) == (409, "idempotency_busy")
@@ -287,8 +316,7 @@ async def test_crash_between_claim_and_effect_heals_after_the_lease(
 ) -> None:
     """A claim whose request died is 409 for half a minute, and then taken over."""
     await admin.post("/v1/users", json=NEW, headers=KEY)
-    user = await denizen.users.find_user("new")
-    await denizen.users.delete_user(user.id, at_once=True)
+    await databases.run("DELETE FROM users WHERE username = 'new'")
     await databases.run("UPDATE idempotency_keys SET status = NULL, headers = NULL, body = NULL")
 
     dead = await admin.post("/v1/users", json=NEW, headers=KEY)

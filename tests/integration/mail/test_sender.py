@@ -320,8 +320,9 @@ async def test_f38_no_request_notices_a_mail_server_that_hangs(
     mailbox.delay = 30
     async with _a_denizen(settings.model_copy(update=update)) as denizen, denizen.working():
         await denizen.registrations.request("ann@example.com", "en")
-        while not mailbox.logins:  # noqa: ASYNC110  # a thread of its own
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while not mailbox.logins:  # noqa: ASYNC110  # a thread of its own
+                await asyncio.sleep(0.01)
         began = time.monotonic()
         for number in range(5):
             await denizen.registrations.request(f"u{number}@example.com", "en")

@@ -18,7 +18,7 @@ from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
 from post import Post
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user, superuser, until_a_lock_is_waited_for
 
 NEW_PASSWORD = "another long passphrase 78"
 Act = Callable[[Denizen[UserModel], Api, UserModel], Awaitable[Any]]
@@ -38,7 +38,6 @@ async def _confirm_reset(anonymous: Api, token: str) -> tuple[int, str | None]:
     return answer.status_code, answer.json()["code"] if answer.content else None
 
 
-WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 DEAD = (400, "token_invalid")
 USED = (204, None)
 
@@ -382,8 +381,7 @@ async def test_t_rst_9_link_in_the_making_is_void_as_well(
     await claimed.wait()
     change = asyncio.create_task(_change_password(denizen, anonymous, user))
     async with superuser(databases.superuser_url) as watcher:
-        while not await watcher.fetchval(WAITING):  # noqa: ASYNC110  # PostgreSQL has no event
-            await asyncio.sleep(0.01)
+        await until_a_lock_is_waited_for(watcher)
     changing.set()
     await asyncio.gather(sending, change)
 
