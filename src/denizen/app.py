@@ -214,7 +214,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     denizen.install(app)
     service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
     app.include_router(service.router)
-    for kind in (HTTPException, RequestValidationError, Exception):
+    for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
     if settings.cors_origins:

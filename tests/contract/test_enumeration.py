@@ -5,11 +5,15 @@ measure is observed: status, headers, body, argon2 evaluations, SQL statements. 
 must be one class; the controls at the end show that the eye is not blind.
 """
 
+import html
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from denizen.app import Denizen
 from denizen.mail import queue
@@ -20,6 +24,7 @@ from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from denizen.users.values import email_key
 from support import PASSWORD, Api, StatementCounter, a_user
+from webforms import ORIGIN, Browser
 
 OLDER: Final = Argon2Parameters(memory=12288, passes=3)
 BCRYPT: Final = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW"
@@ -159,6 +164,43 @@ async def test_t_rst_4_every_account_state_is_one_class(
     seen = next(iter(found))
     assert seen.status == (401 if form in {_sign_in_wrongly, _sign_in_blank} else 202)
     assert seen.evaluations == (seen.status == 401)
+
+
+@pytest.mark.parametrize("name", ["sign-in", "register", "forgot", "verify"])
+async def test_every_account_state_is_one_class_on_the_pages(
+    app: FastAPI, observer: Observer, people: People, name: str
+) -> None:
+    """The forms of the pages hide as much as the routes: but for what was typed, one thing."""
+
+    async def form(_api: Api, email: str) -> Any:
+        page = pages[email]
+        answer = await browser.post(page.forms[f"/account/{name}"], typed | {"email": email})
+        return _Masked(answer, email)
+
+    typed = {"password": "wrong " + PASSWORD} if name == "sign-in" else {}
+    browser = Browser.of(app, base_url=ORIGIN)
+    emails = [*people.values(), "warm-up@example.com"]
+    pages = {email: await browser.open(f"/account/{name}") for email in emails}
+    found = await observer.classes(form, Api(browser.client), people)
+    await browser.client.aclose()
+
+    assert list(found.values()) == [list(people)]
+    seen = next(iter(found))
+    assert (seen.status, seen.evaluations) == ((401, 1) if name == "sign-in" else (303, 0))
+
+
+class _Masked:
+    """An answer without what was typed, and without what is fresh in every answer."""
+
+    def __init__(self, answer: httpx.Response, email: str) -> None:
+        self.status_code = answer.status_code
+        kept = {
+            n: v for n, v in answer.headers.items() if n not in {"content-length", "set-cookie"}
+        }
+        cookies = answer.headers.get_list("set-cookie")
+        self.headers = kept | {"set-cookie": " ".join(one.partition("=")[0] for one in cookies)}
+        text = answer.text.replace(html.escape(email), "").replace(email, "")
+        self.content = re.sub(r'value="[^"]*"', "", text).encode()
 
 
 async def test_address_that_is_asked_for_as_the_new_one_is_one_class(

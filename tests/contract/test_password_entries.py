@@ -189,7 +189,7 @@ async def test_t_pw_7_no_password_grows_old(anonymous: Api, denizen: Denizen[Use
     assert set((await me.get("/v1/me")).json()) >= {"id", "email"}
 
 
-async def test_t_hash_1_stored_hash_is_argon2id_with_a_salt_of_its_own(
+async def test_t_hash_1_t_hash_3_stored_hash_is_argon2id_with_a_salt_of_its_own(
     anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:
     """T-HASH-3: 19 MiB, two passes, one lane, 128 bits of salt, 256 of tag; never twice alike."""

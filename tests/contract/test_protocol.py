@@ -127,7 +127,7 @@ async def test_t_cors_1_other_origins_are_let_in_by_name_alone(
                 assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_t_host_1_links_point_to_the_configured_address_whatever_the_request_says(
+async def test_t_host_1_t_rst_10_links_point_to_the_configured_address_whatever_the_request_says(
     settings: Settings, databases: Databases
 ) -> None:
     """Host and the forwarded ones, in every form that mails a link; Location is a path alone."""

@@ -13,6 +13,8 @@ from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.errors import LastAdminError, TokenInvalidError
 from denizen.keys.model import SCOPES
+from denizen.pages.cookies import SESSION
+from denizen.tokens.model import Purpose
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from denizen.users.values import ROLES
@@ -58,10 +60,43 @@ MATRIX: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("GET", "/v1/audit-events"): frozenset({"admin", "key audit:read"}),
     ("POST", "/v1/introspections"): frozenset({"key sessions:read"}),
 }
-# what the service itself shows to everybody, by GET and HEAD
+# what the service shows to everybody, by GET and HEAD
 SHOWN: Final = frozenset(
-    {"/", "/style.css", "/docs", "/docs/init.js", "/docs/x", "/openapi.json", "/healthz", "/readyz"}
+    {"/docs", "/docs/init.js", "/docs/x", "/openapi.json", "/healthz", "/readyz"}
+    | {f"/assets/{name}" for name in ("icon.svg", "icons.svg", "script.js", "style.css")}
 )
+PURPOSES: Final = frozenset(f"/account/{purpose}" for purpose in Purpose)
+# pages, by cookie: whoever is nobody is led to the sign-in, but on those that are for everybody
+PAGES: Final[Mapping[tuple[str, str], bool]] = {  # -> whether one has to be signed in
+    **{("GET", path): False for path in ("/", "/account/mail-sent")},
+    ("GET", "/.well-known/change-password"): False,
+    ("POST", "/account/sign-out"): False,
+    **{
+        (method, path): False
+        for method in ("GET", "POST")
+        for path in (
+            *PURPOSES,
+            *(f"/account/{name}" for name in ("sign-in", "register", "forgot", "verify")),
+            "/account/language",
+        )
+    },
+    **{
+        ("GET", path): True
+        for path in (
+            "/account",
+            *(f"/account/{name}" for name in ("activity", "data", "data/download", "sessions")),
+        )
+    },
+    **{
+        (method, f"/account/{name}"): True
+        for method in ("GET", "POST")
+        for name in ("username", "password", "email", "delete")
+    },
+    **{
+        ("POST", f"/account/{name}"): True
+        for name in ("email/cancel", "sessions/end", "sessions/end-others")
+    },
+}
 MASS: Final[Mapping[str, object]] = {
     "is_admin": True,
     "is_superuser": True,
@@ -101,7 +136,8 @@ def test_t_az_1_every_route_stands_in_the_matrix(app: FastAPI) -> None:
     routes = set(requests_of(app))
 
     shown = {(method, path) for path in SHOWN for method in ("GET", "HEAD")}
-    assert routes - shown == set(MATRIX)
+    pages = set(PAGES) | {("HEAD", path) for method, path in PAGES if method == "GET"}
+    assert routes - shown == set(MATRIX) | pages
 
 
 @pytest.mark.parametrize(("method", "path"), MATRIX, ids=[" ".join(cell) for cell in MATRIX])
@@ -127,6 +163,38 @@ def _refusal(answer: Any) -> tuple[int, str] | None:
     if answer.status_code not in {401, 403}:
         return None
     return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize("who", ["nobody", "bearer", "key", *ROLES])
+async def test_t_az_1_each_page_is_for_whoever_it_says(
+    principals: dict[str, Api], denizen: Denizen[UserModel], who: str
+) -> None:
+    """A cookie of a session opens what is somebody's; a bearer token and a key open no page.
+
+    T-CSRF-1: no cookie makes a form of another origin do anything.
+    """
+    carried = {
+        "nobody": {},
+        "bearer": {"Authorization": f"Bearer {principals['admin'].token}"},
+        "key": {"Cookie": f"{SESSION}={principals['key users:write'].token}"},
+    }
+    headers = carried.get(who) or {}
+    if who in ROLES:
+        headers = {"Cookie": f"{SESSION}={principals[who].token}"}
+    for (method, path), is_mine in PAGES.items():
+        client = principals["anonymous"].client
+        form = {"email": "a@example.com"} if method == "POST" else None
+        answer = await client.request(method, path, headers=headers, data=form)
+        leads_to = answer.headers.get("location", "")
+        if is_mine and who not in ROLES:
+            assert answer.status_code == 303, (method, path)
+            assert leads_to.startswith("/account/sign-in"), (method, path)
+        elif method == "POST":
+            assert answer.status_code == 403, (method, path)
+        else:
+            expected = {400} if path in PURPOSES else {200, 303}
+            assert answer.status_code in expected, (method, path)
+            assert not (is_mine and leads_to), (method, path)
 
 
 async def test_refusal_is_logged_by_the_routes_own_path(

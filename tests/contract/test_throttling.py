@@ -330,10 +330,10 @@ async def test_t_thr_8_two_hundred_at_once_reach_the_hasher_ten_times(
     assert told[401] + told[429] + told[503] == 200
 
 
-async def test_password_asked_for_again_is_counted_too(
+async def test_t_ses_6_t_pw_6_password_asked_for_again_is_counted_too(
     anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:
-    """T-PW-6: with a stolen session nobody guesses the password: ten tries, then 429."""
+    """With a stolen session nobody guesses the password: ten tries, then 429."""
     await a_user(denizen, email="ann@example.com", password=PASSWORD)
     ann = await anonymous.signed_in("ann@example.com", PASSWORD)
     wrong = {"password": WRONG}

@@ -172,7 +172,7 @@ async def test_row_18_event_loop_turns_while_passwords_are_hashed(
     await asyncio.gather(*storm)
 
 
-async def test_row_18_sign_ins_beyond_the_queue_are_refused_at_once(
+async def test_row_18_t_dos_1_sign_ins_beyond_the_queue_are_refused_at_once(
     denizen: Denizen[UserModel], anonymous: Api
 ) -> None:
     """Beyond about a second of hashing: 503 with `Retry-After`; the others are served."""

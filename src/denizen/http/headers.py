@@ -1,9 +1,15 @@
-"""Security headers on whatever the service answers, also where no route of ours has a say."""
+"""Security headers on whatever the service answers, also where no route of ours has a say.
+
+What nobody has caught is answered here, too: further out it would go without them, and the server
+would write its text into the log.
+"""
 
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from denizen.http.route import convert
 
 # ASVS 3.4.1; from the first visit on browsers come by HTTPS alone
 HSTS: Final = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
@@ -21,12 +27,20 @@ class WithHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        has_begun = False
 
         async def send_dressed(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 there = {name for name, _ in message["headers"]}
                 missing = [one for one in self._headers if one[0] not in there]
                 message = {**message, "headers": [*message["headers"], *missing]}
             await send(message)
 
-        await self._app(scope, receive, send_dressed)
+        try:
+            await self._app(scope, receive, send_dressed)
+        except Exception as error:
+            if has_begun:
+                raise
+            await convert(error)(scope, receive, send_dressed)

@@ -10,12 +10,12 @@ import re
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import default
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
@@ -27,7 +27,7 @@ from denizen.pages.visit import Visit
 
 SHOWN: Final = 100
 _FORWARDING: Final = ("x-forwarded-", "forwarded", "x-real-ip", "via")
-_NAME: Final = re.compile(r"[0-9A-Za-z.-]+")
+_NAME: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]*")
 _LINK: Final = re.compile(r"https?://[^\s<>\"]+")
 _FRAMED: Final = {"Content-Security-Policy": f"{CSP}; frame-src 'self'"}
 # what a mail program shows: its own styles, no script, nothing from elsewhere
@@ -41,15 +41,11 @@ _MAIL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail of the folder."""
+    """A mail of the folder: the file's name, when it was written, and what is in it."""
 
     name: str
+    at: datetime
     message: EmailMessage
-
-    @property
-    def at(self) -> datetime:
-        """When it was asked for."""
-        return cast("datetime", self.message["date"].datetime)
 
     def part(self, kind: str) -> str:
         """Give its text in that form, `plain` or `html`."""
@@ -124,7 +120,7 @@ def _at_this_machine(
 
 def _read(path: Path) -> Letter:
     message = email.message_from_bytes(path.read_bytes(), policy=default)
-    return Letter(path.stem, message)
+    return Letter(path.stem, datetime.fromtimestamp(path.stat().st_mtime, UTC), message)
 
 
 def _linked(line: str) -> Markup:

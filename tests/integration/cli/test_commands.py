@@ -158,8 +158,9 @@ def test_settings_lists_all_and_masks_secrets(folder: Path) -> None:
 
 
 def test_doctor_is_content_with_the_embedded_database(folder: Path) -> None:
-    """Exit 0, everything ok, two roles."""
-    findings = _json(command(folder, "doctor", "--json"))
+    """Exit 0, everything ok, two roles, a mail server."""
+    mail = "smtp://mail.example.org"
+    findings = _json(command(folder, "doctor", "--json", DENIZEN_MAIL_URL=mail))
 
     assert {finding["status"] for finding in findings} == {"ok"}
     assert {"database", "schema", "durability", "roles", "clock"} <= {f["about"] for f in findings}
@@ -396,10 +397,12 @@ def test_data_folder_that_is_a_file_is_out_of_reach(tmp_path: Path) -> None:
 
 
 def test_doctor_as_the_first_command_is_content(tmp_path: Path) -> None:
-    """The embedded database migrates itself at its first use: nothing is the operator's to mend."""
+    """The embedded database migrates itself at its first use; a mail server alone is missing."""
     findings = _json(command(tmp_path / "data", "doctor", "--json"))
 
-    assert [finding for finding in findings if finding["status"] != "ok"] == []
+    (warned,) = [finding for finding in findings if finding["status"] != "ok"]
+    assert (warned["status"], warned["about"]) == ("warn", "mail")
+    assert "DENIZEN_MAIL_URL" in warned["said"]
 
 
 def test_doctor_names_a_schema_that_is_behind(folder: Path, blank: Databases) -> None:

@@ -133,7 +133,7 @@ async def test_t_ses_10_looking_at_a_link_gives_no_session(
 
 
 @pytest.mark.parametrize("purpose", LINKS)
-async def test_t_csrf_3_looking_at_a_link_changes_no_row(
+async def test_t_csrf_3_t_rst_12_looking_at_a_link_changes_no_row(
     browser: Browser,
     denizen: Denizen[UserModel],
     settings: Settings,

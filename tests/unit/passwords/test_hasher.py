@@ -124,7 +124,7 @@ async def test_loop_turns_while_hashing(hasher: PasswordHasher) -> None:
 @pytest.mark.parametrize(
     ("memory", "passes", "lanes"), [(19455, 2, 1), (47103, 1, 1), (7167, 9, 1), (19456, 2, 0)]
 )
-def test_cost_below_the_floor_can_not_be_made(memory: int, passes: int, lanes: int) -> None:
+def test_t_hash_4_cost_below_the_floor_is_refused(memory: int, passes: int, lanes: int) -> None:
     """OWASP's floor is the floor."""
     with pytest.raises(ValueError, match="KiB"):
         Argon2Parameters(memory=memory, passes=passes, lanes=lanes)
