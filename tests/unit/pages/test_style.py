@@ -11,7 +11,7 @@ import denizen
 PAGES = Path(denizen.__file__).parent / "pages"
 STYLE = (PAGES / "assets" / "style.css").read_text("utf-8")
 TOKENS = re.findall(r":root \{\n(.*?)\n\s*\}", STYLE, re.DOTALL)
-SCHEMES = dict(zip(("light", "dark"), TOKENS, strict=True))
+SCHEMES: dict[str, str] = dict(zip(("light", "dark"), TOKENS, strict=True))
 TEXT = [
     *product(("text", "muted", "accent", "hover"), ("bg", "surface")),
     *((name, f"{name}-tint") for name in ("ok", "warn", "bad", "info")),
