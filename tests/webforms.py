@@ -1,7 +1,7 @@
 """A browser without a script for tests: it keeps cookies, reads forms, and sends them."""
 
-import email
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from html.parser import HTMLParser
@@ -141,7 +141,7 @@ class Browser:
 def mails_in(folder: Path) -> list[EmailMessage]:
     """Give the mails of a folder, the oldest first."""
     files = sorted(folder.glob("*.eml"))
-    return [email.message_from_bytes(file.read_bytes(), policy=default) for file in files]
+    return [message_from_bytes(file.read_bytes(), policy=default) for file in files]
 
 
 def path_of_link(folder: Path, recipient: str, purpose: str) -> str:

@@ -11,6 +11,7 @@ def event_name(words: Words, action: str) -> str:
         "session.refused": gettext("Failed sign-in"),
         "session.ended": gettext("End of a session"),
         "session.all_ended": gettext("End of all other sessions"),
+        "password.refused": gettext("Wrong password"),
         "password.changed": gettext("Change of the password"),
         "password.link_made": gettext("Link to set a password"),
         "email.verified": gettext("Confirmation of the e-mail address"),

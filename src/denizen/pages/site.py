@@ -258,12 +258,10 @@ def _serving(response: Response) -> Callable[[Request], Awaitable[Response]]:
 def _language(request: Request, row: Row | None) -> Locale:
     """Give the language: the account's, the one chosen here before, or what the browser prefers."""
     chosen = row["locale"] if row else request.cookies.get(cookies.LANGUAGE)
-    preferred = language_of(request.headers.get("accept-language", ""))
-    return _ours(chosen) or preferred
-
-
-def _ours(chosen: str | None) -> Locale | None:
-    return next((locale for locale in LOCALES if locale == chosen), None)
+    for locale in LOCALES:
+        if locale == chosen:
+            return locale
+    return language_of(request.headers.get("accept-language", ""))
 
 
 def _digest(text: str) -> bytes:

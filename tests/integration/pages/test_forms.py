@@ -1,8 +1,8 @@
 """What keeps forms of others out, and what no form may be."""
 
 import re
+from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
-from typing import Any
 
 import httpx
 import pytest
@@ -131,7 +131,7 @@ async def test_t_csrf_2_body_that_is_no_form_is_refused(
 async def test_body_without_a_length_is_bounded(browser: Browser) -> None:
     """A stream is cut off at the limit."""
 
-    async def endless() -> Any:
+    async def endless() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"a" * 10_000
         raise AssertionError("it was read to its end")

@@ -1,0 +1,151 @@
+"""Every page at every width, in light and dark, in both languages: nothing overflows, axe is still.
+
+With the keyboard alone, with text twice as large, with what the script adds.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tabs import Site, Tab
+
+PASSWORD = "a fine long passphrase 77"
+LONG_NAME = "wolfeschlegelsteinhausenbergerdorff-wolfeschlegelsteinhausen"
+WIDTHS = (320, 768, 1280)
+AXE: dict[str, dict[str, Any]] = {
+    "light": {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}},
+    "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},  # the rest is the same
+}
+OUTSIDE = (
+    "/",
+    "/account/sign-in",
+    "/account/register",
+    "/account/forgot",
+    "/account/verify",
+    "/account/mail-sent",
+    "/account/nothing",
+    "/account/registration?token=x",
+    "/account/password-reset?token=x",
+    "/account/email-undo?token=x",
+)
+INSIDE = (
+    "/account",
+    "/account/username",
+    "/account/password",
+    "/account/email",
+    "/account/language",
+    "/account/sessions",
+    "/account/activity",
+    "/account/data",
+    "/account/delete",
+    "/dev/mail",
+)
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+def test_pages_hold_up(chromium: Browser, site: Site, locale: str) -> None:
+    """No sideways scroll, no violation that axe finds, an empty console; errors in forms, too."""
+    context = chromium.new_context(locale=locale)
+    tab = Tab(context.new_page(), site).listen()
+    found: list[str] = []
+    for state in _states(tab):
+        found += (f"{state}: {one}" for one in _faults(tab.page))
+
+    assert found == []
+    assert tab.heard == []
+
+
+def _states(tab: Tab) -> Iterator[str]:
+    """Go through every page, and give the name of each."""
+    tab.open(tab.site.first_admin)
+    yield "first admin"
+    tab.fill(email="no address", username="not a name", password="short")
+    yield "first admin, refused"
+    tab.fill(email="root@example.org", username=LONG_NAME, password=PASSWORD)
+    yield "first admin, made"
+    for path in OUTSIDE:
+        tab.open(path)
+        yield path
+    tab.open("/account/sign-in")
+    tab.fill(email="root@example.org", password="wrong")
+    yield "sign-in, refused"
+    tab.fill(email="root@example.org", password=PASSWORD)
+    tab.open("/account/email")
+    tab.fill(email=f"{LONG_NAME}@example.org", current_password=PASSWORD)
+    yield "e-mail, pending"
+    for path in INSIDE:
+        tab.open(path)
+        yield path
+    tab.page.click(".rows a")
+    yield "mail"
+    tab.page.click("pre.mail a")
+    yield "link"
+    tab.open("/account/password")
+    tab.fill(current_password="wrong", password=PASSWORD)
+    yield "password, refused"
+
+
+def _faults(page: Page) -> Iterator[str]:
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            if (needed := page.evaluate("document.documentElement.scrollWidth")) > width:
+                yield f"{needed} px wide at {width}"
+        violations = Axe().run(page, options=AXE[scheme]).response["violations"]
+        yield from (f"{scheme}: {one['id']} {one['nodes'][0]['html']}" for one in violations)
+    page.set_viewport_size({"width": 640, "height": 800})
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    if (needed := page.evaluate("document.documentElement.scrollWidth")) > 640:
+        yield f"{needed} px wide at 640 with text twice as large"
+    page.evaluate("document.documentElement.style.fontSize = ''")
+
+
+def test_keyboard_and_script_help(chromium: Browser, site: Site) -> None:
+    """Tab reaches everything with a focus to be seen; paste pastes; a double click sends once."""
+    tab = Tab(chromium.new_context(locale="en-GB").new_page(), site).listen()
+    page = tab.page
+    tab.open("/account/sign-in")
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.innerText.trim().split('\\n')[0]"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", reached
+    assert reached == [
+        *("Skip to the content", "Denizen", "", "", "Show", "Sign in"),
+        *("Forgot the password?", "Create an account", "Русский"),
+    ]
+
+    page.fill("#email", "pasted passphrase 123")
+    page.focus("#email")
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Control+C")
+    page.focus("#password")
+    page.keyboard.press("Control+V")
+    assert page.input_value("#password") == "pasted passphrase 123"  # T-UI-1
+
+    page.get_by_role("button", name="Show").click()
+    assert page.get_attribute("#password", "type") == "text"
+    page.get_by_role("button", name="Hide").click()
+    assert page.get_attribute("#password", "type") == "password"
+
+    page.get_by_role("button", name="Show").click()
+    tab.fill()
+    assert page.evaluate("document.activeElement.className") == "note bad summary"
+    assert page.title() == "Error: Sign in - Denizen"
+    page.click(".summary a")
+    assert page.evaluate("document.activeElement.id") == "email"
+
+    sent: list[str] = []
+    page.on("request", lambda asked: sent.append(asked.method))
+    tab.open("/account/register")
+    page.fill("#email", "ann@example.org")
+    page.dblclick("main form .actions button")
+    page.wait_for_url("**/account/mail-sent")
+    assert sent.count("POST") == 1
+    assert tab.heard == []
