@@ -263,9 +263,12 @@ class Model:
             return 400
         if self.by_email(link.email) not in {None, account}:
             return 409
-        self._void_ways_in(account, account.key)
+        first = self._first_undo(account, link.email)
+        self._void_ways_in(account, account.key, *(("email_changing",) if first else ()))
         account.email, account.verified = link.email, True
         account.version += 1
+        if first is not None:
+            self._void_undos(account, first)
         self._event(account, "email.changed", account)
         return 204
 
@@ -281,16 +284,30 @@ class Model:
         self._void_ways_in(account, account.key, "email_changing")
         account.email, account.verified, account.erase_at = link.email, True, None
         account.version += 1
-        self.links = [
-            one
-            for one in self.links
-            if one.owner is not account
-            or one.purpose != "email-undo"
-            or one.request < link.request
-        ]
+        self._void_undos(account, link.request)
         self._queue("email_change_undone", account.email, account)
         self._event(account, "email.change_undone", account)
         return 204
+
+    def _first_undo(self, account: Account, email: str) -> int | None:
+        key = email.casefold()
+        return min(
+            (
+                link.request
+                for link in self.live_links()
+                if link.owner is account
+                and link.purpose == "email-undo"
+                and link.email.casefold() == key
+            ),
+            default=None,
+        )
+
+    def _void_undos(self, account: Account, since: int) -> None:
+        self.links = [
+            one
+            for one in self.links
+            if one.owner is not account or one.purpose != "email-undo" or one.request < since
+        ]
 
     def undo_deletion(self, link: Link) -> int:
         """The owner of the mailbox keeps the account."""
@@ -414,6 +431,7 @@ class Model:
         account.version += 1
         self._end_sessions(account)
         self._void_ways_in(account, account.key)
+        self._void(account, "deletion-undo")
         self._queue("deletion", account.email, account)
         self._event(account, "user.deletion_requested", actor)
 

@@ -14,7 +14,7 @@ from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
 from denizen.passwords.check import require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import consume, void_since
+from denizen.tokens.queries import consume, find_undo, void_since
 from denizen.tokens.voiding import void_links
 from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
@@ -126,19 +126,25 @@ class EmailScenarios(Generic[U]):
         tables, now = self._parts.tables, self._parts.clock.db_now
         row = await consume(db, tables.tokens, purpose, LinkToken.parse(text), now)
         user = await self._locked(db, row.user_id)
-        is_undo = purpose is Purpose.EMAIL_UNDO
-        before = {"email": user.email}
-        notices = ("email_changing",) if is_undo else ()  # else the other gets a way back
+        is_undo, before = purpose is Purpose.EMAIL_UNDO, {"email": user.email}
+        # ways back are a stack: who is back at an address, however, drops those of later ones
+        since = row.request_id if is_undo else await self._way_back(db, user.id, row.email)
+        notices = () if since is None else ("email_changing",)  # else the other gets a way back
         await void_links(db, tables, user, *notices)
         changes = {"email": row.email, "email_verified_at": self._parts.clock.now()}
         await update_row(db, user, **(changes | {"erase_after": None} if is_undo else changes))
+        if since is not None:
+            await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, since)
         if is_undo:
-            await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, row.request_id)
             await self._mail(db, "email_change_undone", user, actor, to=user.email)
         owner = Actor("user", user.id, actor.address, actor.user_agent)
         action = "email.change_undone" if is_undo else "email.changed"
         after = {"email": user.email}
         await record(db, tables.audit, action, owner, user.id, before=before, after=after)
+
+    async def _way_back(self, db: Db, user_id: uuid.UUID, email: str) -> uuid.UUID | None:
+        tokens, now = self._parts.tables.tokens, self._parts.clock.db_now
+        return await find_undo(db, tokens, user_id, email_key(email), now)
 
     async def _locked(self, db: Db, user_id: uuid.UUID) -> U:
         user = await self._parts.user_model.lock(db, user_id)
