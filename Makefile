@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench build clean
+.PHONY: help serve test check format words bench build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,15 @@ check: $(VENV)/installed-dev ## lint, format, types and import rules
 format: $(VENV)/installed-dev ## put the code into shape
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
+
+PAGES := src/denizen/pages
+words: $(VENV)/installed-dev ## put new words of the pages into locale/*.po, to be translated there
+	$(BIN)/pybabel -q extract -F pyproject.toml --no-location --sort-output --width 100 \
+	  -o $(PAGES)/locale/words.pot $(PAGES)
+	$(BIN)/pybabel -q update -i $(PAGES)/locale/words.pot -o $(PAGES)/locale/ru.po -l ru \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 100
+	sed -i '/^"\(Project\|Report\|POT\|PO-\|Last\|Language-Team\|Generated\)/d' $(PAGES)/locale/ru.po
+	rm $(PAGES)/locale/words.pot
 
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 	$(BIN)/python -m bench

@@ -18,6 +18,7 @@ from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from mailserver import Mailbox, mail_server
+from post import Post
 from support import PASSWORD, Api, StatementCounter, an_admin
 
 
@@ -100,6 +101,12 @@ async def admin(denizen: Denizen[UserModel], anonymous: Api) -> Api:
 def statements(denizen: Denizen[UserModel]) -> StatementCounter:
     """Count what the app says to the database, transactions included."""
     return StatementCounter(denizen.db)
+
+
+@pytest.fixture
+def post(denizen: Denizen[UserModel], settings: Settings) -> Post:
+    """Deliver mails into the folder, and read them."""
+    return Post(denizen, settings.mail_folder)
 
 
 @pytest.fixture

@@ -176,12 +176,11 @@ class Model:
             one for one in self.links if one.owner != owner or (one.purpose not in purposes)
         ]
 
-    def _void_ways_in(self, account: Account, key: str, *more: str) -> None:
-        kinds = _MAILS_IN | set(more)
+    def _void_ways_in(self, account: Account, key: str) -> None:
         self.outbox = [
             one
             for one in self.outbox
-            if one.kind not in kinds
+            if one.kind not in _MAILS_IN
             or (one.account is not account and one.email.casefold() != key)
         ]
         self._void(account, *_LINKS_IN)
@@ -217,9 +216,9 @@ class Model:
             return 400
         if not is_good:
             return 422
-        if self.by_username(username):
-            return 409
-        return 400 if self.by_email(link.email) else 201
+        if self.by_email(link.email):
+            return 400
+        return 409 if self.by_username(username) else 201
 
     def registered(self, link: Link, username: str, password: str) -> Account:
         """Note that it was made."""
@@ -264,7 +263,7 @@ class Model:
         if self.by_email(link.email) not in {None, account}:
             return 409
         first = self._first_undo(account, link.email)
-        self._void_ways_in(account, account.key, *(("email_changing",) if first else ()))
+        self._void_ways_in(account, account.key)
         account.email, account.verified = link.email, True
         account.version += 1
         if first is not None:
@@ -281,11 +280,13 @@ class Model:
             return 400
         if self.by_email(link.email) not in {None, account}:
             return 409
-        self._void_ways_in(account, account.key, "email_changing")
-        account.email, account.verified, account.erase_at = link.email, True, None
-        account.version += 1
+        self._void_ways_in(account, account.key)
         self._void_undos(account, link.request)
+        account.email, account.verified = link.email, True
+        account.version += 1
         self._queue("email_change_undone", account.email, account)
+        if account.erase_at is not None:
+            self._keep(account)
         self._event(account, "email.change_undone", account)
         return 204
 
@@ -308,6 +309,14 @@ class Model:
             for one in self.links
             if one.owner is not account or one.purpose != "email-undo" or one.request < since
         ]
+        self._void_notices(account, since)
+
+    def _void_notices(self, account: Account, since: int = 0) -> None:
+        self.outbox = [
+            one
+            for one in self.outbox
+            if one.account is not account or one.kind != "email_changing" or one.number < since
+        ]
 
     def undo_deletion(self, link: Link) -> int:
         """The owner of the mailbox keeps the account."""
@@ -317,10 +326,13 @@ class Model:
         if account.erase_at is None:
             return 400
         self.links.remove(link)
+        self._keep(account)
+        return 204
+
+    def _keep(self, account: Account) -> None:
         account.erase_at = None
         account.version += 1
         self._event(account, "user.deletion_undone", account)
-        return 204
 
     # sessions
 
@@ -385,7 +397,10 @@ class Model:
     def _asked_again(self, mine: Session, password: str) -> int:
         if not self._seen(mine):
             return 401
-        return 0 if mine.account.password == password else 403
+        if mine.account.password == password:
+            return 0
+        self._event(mine.account, "password.refused", mine.account)
+        return 403
 
     def change_password(
         self, mine: Session, current: str, password: str, *, is_good: bool
@@ -496,7 +511,8 @@ class Model:
         if changes.get("is_active") is False:
             self._void_ways_in(account, account.key)
         if is_moved:
-            self._void_ways_in(account, account.key, "email_changing")
+            self._void_notices(account)
+            self._void_ways_in(account, account.key)
             self._void(account, "email-undo")
             self._welcome(account)
         if account.facts() != before:
@@ -577,6 +593,6 @@ def _makes_sense(kind: str, account: Account | None) -> bool:
         return kind == "registration"
     if kind == "email_verification":
         return account.is_open and not account.verified
-    if kind in {"invitation", "password_reset", "email_change"}:
+    if kind in {"invitation", "password_reset", "email_change", "email_change_undone"}:
         return account.is_open
     return kind != "deletion" or account.erase_at is not None

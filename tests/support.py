@@ -54,6 +54,10 @@ class Api:
         """PATCH."""
         return await self.send("PATCH", path, **options)
 
+    async def put(self, path: str, **options: Any) -> httpx.Response:
+        """PUT."""
+        return await self.send("PUT", path, **options)
+
     async def delete(self, path: str, **options: Any) -> httpx.Response:
         """DELETE."""
         return await self.send("DELETE", path, **options)
@@ -122,6 +126,14 @@ class StatementCounter:
 
     def _hear(self, record: Any) -> None:
         self.heard.append(" ".join(record.query.split()).rstrip(";"))
+
+
+async def until_a_lock_is_waited_for(watcher: Any) -> None:
+    """Wait until somebody in the database waits for somebody else."""
+    async with asyncio.timeout(10):
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # PostgreSQL has no event
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -29,11 +29,13 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
+from denizen.http.headers import HSTS, WithHeaders
 from denizen.http.hot import HotRoute
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
-from denizen.http.route import Route, convert, share_methods
+from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
+from denizen.http.unambiguous import Unambiguous
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
@@ -48,6 +50,7 @@ from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
 from denizen.tables import Tables
+from denizen.tokens.scenarios import TokenScenarios
 from denizen.users.model import UserMixin, UserModel
 from denizen.users.routes import UserRoutes
 from denizen.users.scenarios import UserScenarios
@@ -70,8 +73,9 @@ class Denizen(Generic[U]):
 
     Attributes:
         db: the session manager.
-        users, registrations, sessions, passwords, emails, account, keys, audit: the scenarios,
-            callable without HTTP.
+        parts: what scenarios are made of, for more of them.
+        users, registrations, sessions, passwords, emails, account, tokens, keys, audit: the
+            scenarios, callable without HTTP.
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
@@ -91,7 +95,7 @@ class Denizen(Generic[U]):
         self.db = DBSessionManager(engine if engine is not None else settings.database())
         self.clock = Clock()
         self.hasher = PasswordHasher(slots=max(1, cores() // settings.workers))
-        parts = Parts(
+        self.parts = parts = Parts(
             db=self.db,
             hasher=self.hasher,
             clock=self.clock,
@@ -110,6 +114,7 @@ class Denizen(Generic[U]):
         self.passwords: PasswordScenarios[U] = PasswordScenarios(parts)
         self.emails: EmailScenarios[U] = EmailScenarios(parts)
         self.account: AccountScenarios[U] = AccountScenarios(parts)
+        self.tokens: TokenScenarios[U] = TokenScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
@@ -184,8 +189,12 @@ class Denizen(Generic[U]):
             await self.stop()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
+
+    Args:
+        settings: read from the environment by default.
+        is_dev: whether `/dev/mail` shows the folder of mails.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
@@ -203,9 +212,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.denizen = denizen
     denizen.install(app)
-    app.include_router(ServiceRoutes(denizen.db, has_docs=settings.docs == "on").router)
+    service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
+    app.include_router(service.router)
     for kind in (HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer)
+    _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -214,7 +225,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
             expose_headers=["ETag", "Location", "Retry-After"],
         )
+    app.add_middleware(Unambiguous)
+    is_secure = settings.service_url.startswith("https:")
+    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
     return app
+
+
+def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
+    """Put the pages into the service; what they are made with is in the extra `server`."""
+    from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.devices import DevicePages  # noqa: PLC0415
+    from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
+    from denizen.pages.links import LinkPages  # noqa: PLC0415
+    from denizen.pages.mails import MailPages  # noqa: PLC0415
+    from denizen.pages.site import Site  # noqa: PLC0415
+
+    site = Site(denizen, is_dev=is_dev, **facts)
+    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
+        pages(site)
+    if is_dev:
+        MailPages(site)
+    app.router.routes.extend(site.routes)
+    app.add_exception_handler(HTTPException, site.missing)
 
 
 def _transport(settings: Settings) -> Transport:

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     reset_minutes: int = Field(
         60, ge=5, le=1440, description="minutes that a link to set a new password works"
     )
-    audit_days: int = Field(400, ge=1, le=36500, description="days that audit events are kept")
+    audit_days: int = Field(400, ge=30, le=36500, description="days that audit events are kept")
     trusted_proxies: Annotated[Networks, NoDecode, BeforeValidator(_split)] = Field(
         default_factory=list,
         description="addresses or networks of proxies in front, separated by commas; of these alone"

@@ -104,7 +104,7 @@ def test_commands_of_the_readme_exist() -> None:
 
 def test_data_folder_with_a_blank_stays_one_word() -> None:
     """`DATA_DIR=` takes any path."""
-    words = ["make", "--dry-run", "serve", "DATA_DIR=my data", "PORT=8123"]
+    words = ["make", "--no-print-directory", "--dry-run", "serve", "DATA_DIR=my data", "PORT=8123"]
     told = subprocess.run(words, capture_output=True, text=True, check=True, cwd=README.parent)
 
     assert shlex.split(told.stdout.splitlines()[-1])[-4:] == [

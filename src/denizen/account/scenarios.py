@@ -5,15 +5,15 @@ from typing import Any, Generic, TypeVar
 
 from denizen.account.queries import Holdings, holdings_of
 from denizen.audit.model import OPERATOR, Actor
-from denizen.audit.queries import record, record_change
+from denizen.audit.queries import record_change
 from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.parts import Parts
-from denizen.passwords.check import require_current_password
+from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import consume
-from denizen.users.erasure import put_to_erase
+from denizen.tokens.queries import open_link
+from denizen.users.erasure import keep, put_to_erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import facts_of, keep_an_admin
 
@@ -74,10 +74,10 @@ class AccountScenarios(Generic[U]):
 
         async def unit(db: Db) -> None:
             await keep_an_admin(db, model, user_id)
-            user = await model.lock(db, user_id)
-            if user is None or user.erase_after is not None:
+            locked = await lock_checked(db, self._parts, user)
+            if locked.erase_after is not None:
                 raise NotSignedInError
-            await put_to_erase(db, self._parts, user, actor)
+            await put_to_erase(db, self._parts, locked, actor)
 
         await self._db.run(unit, join=db)
 
@@ -92,14 +92,13 @@ class AccountScenarios(Generic[U]):
 
         async def unit(db: Db) -> None:
             tables, now = self._parts.tables, self._parts.clock.db_now
-            token = LinkToken.parse(text)
-            row = await consume(db, tables.tokens, Purpose.DELETION_UNDO, token, now)
-            user = await self._parts.user_model.lock(db, row.user_id)
-            if user is None or user.erase_after is None:
+            token, purpose = LinkToken.parse(text), Purpose.DELETION_UNDO
+            model = self._parts.user_model
+            _, user = await open_link(db, model, tables.tokens, purpose, token, now=now)
+            if user.erase_after is None:
                 raise TokenInvalidError
-            await update_row(db, user, erase_after=None)
             owner = Actor("user", user.id, actor.address, actor.user_agent)
-            await record(db, tables.audit, "user.deletion_undone", owner, user.id)
+            await keep(db, tables, user, owner)
 
         await self._db.run(unit, join=db)
 

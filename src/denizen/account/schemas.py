@@ -4,6 +4,7 @@ import uuid
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from sqlalchemy import Row
 
 from denizen.account.queries import Holdings
 from denizen.audit.schemas import EventView
@@ -54,5 +55,13 @@ class ExportView(BaseModel):
             user=UserView.of(found.user),
             sessions=[SessionView.of(row, current) for row in found.sessions],
             known_networks=[NetworkView.model_validate(row) for row in found.networks],
-            audit_events=[EventView.model_validate(row) for row in found.events],
+            audit_events=[_told(row, found.user.id) for row in found.events],
         )
+
+
+def _told(row: Row[Any], user_id: uuid.UUID) -> EventView:
+    """Show an event; where another user acted, their address and device are theirs."""
+    event = EventView.model_validate(row)
+    if event.actor_kind == "user" and event.actor_id != user_id:
+        return event.model_copy(update={"address": None, "user_agent": None})
+    return event

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sqlalchemy import Column, DateTime, Index, String, Table, Uuid, func
+from sqlalchemy import Column, DateTime, Index, String, Table, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 
@@ -19,6 +19,7 @@ from denizen.db.model import companion
 ActorKind = Literal["user", "key", "operator", "anonymous"]
 ADDRESS_MAX: Final = 45  # an IPv6 address in its longest spelling
 AGENT_MAX: Final = 256
+IS_ON_OTHERS: Final = text("actor_id <> user_id")
 NOBODY: Final = uuid.UUID(int=0)  # whom an event is about when nobody is known
 
 
@@ -51,3 +52,5 @@ def audit_table(users: Table, name: str) -> Iterator[SchemaItem]:
     yield Column("before", JSONB, nullable=False)
     yield Column("after", JSONB, nullable=False)
     yield Index(f"ix_{name}_id", "id")
+    # what admins and keys do to others: few, and looked for when one of them is erased
+    yield Index(f"ix_{name}_actor_id", "actor_id", postgresql_where=IS_ON_OTHERS)

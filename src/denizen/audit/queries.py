@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Table, delete, distinct, func, insert, select, text, update
+from sqlalchemy import Row, Table, distinct, func, insert, select, text, update
 from uuid_utils.compat import uuid7
 
-from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
+from denizen.db.model import Model
 from denizen.db.paging import Order, Page, fetch_page
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 
 _LATEST: Final = 10_000
@@ -120,21 +122,28 @@ async def origin_of_sign_ins(db: Db, audit: Table, since: uuid.UUID) -> Row[Any]
 
 
 async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:
-    """Blank what the events of a person say about them; the events stay.
+    """Blank what events about a person say, and from where they acted on others; events stay.
 
     In the service the serving role may not change events: the owner's function does. In a host's
     database, whose tables the host makes, the statement is sent as it is.
     """
-    if audit.name == "audit_events":
+    if _is_ours(audit):
         await db.execute(text("SELECT audit_blank(:user_id)"), {"user_id": user_id})
         return
-    values: dict[str, Any] = {"address": None, "user_agent": None, "before": {}, "after": {}}
-    await db.execute(update(audit).where(audit.c.user_id == user_id).values(values))
+    origin: dict[str, Any] = {"address": None, "user_agent": None}
+    mine, acted = audit.c.user_id == user_id, audit.c.actor_id == user_id
+    await db.execute(update(audit).where(mine).values(origin | {"before": {}, "after": {}}))
+    await db.execute(update(audit).where(acted, IS_ON_OTHERS).values(origin))
 
 
-async def purge(db: Db, audit: Table, older_than: datetime) -> None:
-    """Remove events from before that instant."""
-    if audit.name == "audit_events":
-        await db.execute(text("SELECT audit_purge(:at)"), {"at": older_than})
-        return
-    await db.execute(delete(audit).where(audit.c.at < older_than))
+async def purge(db: Db, audit: Table, older_than: datetime) -> int:
+    """Remove events from before that instant and give how many, as `purge_some` does."""
+    if _is_ours(audit):
+        return int(await db.scalar(text("SELECT audit_purge(:at)"), {"at": older_than}))
+    oldest = uuid.UUID(int=int(older_than.timestamp() * 1000) << 80)  # ids are in order of time
+    return await purge_some(db, audit, audit.c.id < oldest)
+
+
+def _is_ours(audit: Table) -> bool:
+    """Whether our migrations made it, with the functions beside it; a host's has any name."""
+    return audit.metadata is Model.metadata

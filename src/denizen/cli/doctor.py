@@ -23,6 +23,7 @@ from denizen.cli.running import (
     Urls,
     bring_up_to_date,
     database_of,
+    no_mail_server,
     out,
     print_json,
     reporting,
@@ -119,6 +120,7 @@ async def _examine(settings: Settings, urls: Urls) -> list[Finding]:
         *_roles(facts, urls),
         _connections(facts, settings),
         _clock(drift),
+        _mail(settings),
         _passwords(settings),
         _throttle(settings),
         _clients(settings, origin),
@@ -176,6 +178,12 @@ def _clock(drift: float) -> Finding:
     if drift > CLOCK_TOLERANCE:
         return Finding("warn", "clock", f"{drift:.0f} s away from the database's: set up NTP")
     return Finding("ok", "clock", f"agrees with the database's ({datetime.now(UTC):%H:%M:%S} UTC)")
+
+
+def _mail(settings: Settings) -> Finding:
+    if settings.mail_server is None:
+        return Finding("warn", "mail", no_mail_server(settings))
+    return Finding("ok", "mail", f"handed over to {settings.mail_server}")
 
 
 def _passwords(settings: Settings) -> Finding:

@@ -127,6 +127,12 @@ async def bring_up_to_date(settings: Settings, urls: Urls) -> None:
         await db.close_connections()
 
 
+def no_mail_server(settings: Settings) -> str:
+    """Say where mails end while nobody takes them away."""
+    folder = settings.mail_folder
+    return f"no mail server is set, mails stay in {folder}: set DENIZEN_MAIL_URL"
+
+
 def serving_role(urls: Urls) -> str | None:
     """Give the role that needs grants, when it is not the owner itself."""
     serving, owning = parse_url(urls.serving).user, parse_url(urls.owning).user

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -28,6 +29,7 @@ from denizen.cli.running import (
     DataDir,
     Urls,
     bring_up_to_date,
+    no_mail_server,
     out,
     reporting,
 )
@@ -47,6 +49,7 @@ PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be 
 SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
 PARENT: Final = "DENIZEN_SERVE_PID"
+DEV: Final = "DENIZEN_SERVE_DEV"  # no setting: what the main process tells its workers
 
 
 def serve(
@@ -60,15 +63,19 @@ def serve(
     data_dir: DataDir = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    signal.signal(signal.SIGTERM, _leave)  # until the server has handlers of its own
+    leaving = _Leaving()
+    signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
             raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
         with _alone_on_port(settings), _database(settings) as urls:
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
-            _announce(settings, urls, _first_admin(settings, urls))
-            _run(settings, urls)
+            _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
+            if settings.mail_server is None and not dev:
+                _warn(no_mail_server(settings))
+            if not leaving.is_told:
+                _run(settings, urls, is_dev=dev)
 
 
 def worker_app() -> FastAPI:
@@ -76,7 +83,7 @@ def worker_app() -> FastAPI:
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    app = create_app()
+    app = create_app(is_dev=bool(parent) and os.environ.get(DEV) == str(parent))
     start = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -90,11 +97,12 @@ def worker_app() -> FastAPI:
     return app
 
 
-def _run(settings: Settings, urls: Urls) -> None:
+def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     told = {"database_url": urls.serving}  # a worker reads settings anew, without our arguments
     told |= {n: str(getattr(settings, n)) for n in ("workers", "host", "port", "data_dir")}
     os.environ.update({variable(name): value for name, value in told.items()})
     os.environ[PARENT] = str(os.getpid())
+    os.environ[DEV] = os.environ[PARENT] if is_dev else ""
     os.register_at_fork(after_in_child=_hold_signals)
     Granian(
         "denizen.cli.serve:worker_app",
@@ -172,18 +180,30 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
 
     Elsewhere output is kept by somebody, and it stands in a file for this user's eyes.
     """
-    file = settings.data_dir / FIRST_ADMIN_FILE
     token = None
     with contextlib.suppress(UnavailableError):
         token = asyncio.run(_first_admin_token(settings, urls))
-    if token is None:
-        file.unlink(missing_ok=True)
-        return None
-    link = link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
-    if sys.stdout.isatty():
+    link = None if token is None else link_of(settings.service_url, Purpose.FIRST_ADMIN, token)
+    if link is not None and sys.stdout.isatty():
         return link
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        return _in_file(settings.data_dir / FIRST_ADMIN_FILE, link)
+    except OSError as error:
+        if link is not None:
+            _warn(
+                f"the first admin's link can't be kept in {settings.data_dir} ({error.strerror}): "
+                "run `denizen users create EMAIL NAME --role admin`"
+            )
+        return None
+
+
+def _in_file(file: Path, link: str | None) -> str | None:
+    """Keep the link there, in place of the one before; None: there is none to be kept."""
+    if link is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
+    if link is None:
+        return None
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(f"{link}\n")
     return f"the link in {file}"
@@ -199,13 +219,15 @@ async def _first_admin_token(settings: Settings, urls: Urls) -> str | None:
         await denizen.stop()
 
 
-def _announce(settings: Settings, urls: Urls, first_admin: str | None) -> None:
+def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev: bool) -> None:
     base = settings.service_url
     where = f"embedded, in {settings.data_dir}" if urls.is_embedded else describe_url(urls.serving)
-    rows = {"service": f"{base}/", "database": where}
+    rows = {"service": f"{base}/", "my account": f"{base}/account", "database": where}
     if settings.docs == "on":
         rows["API docs"] = f"{base}/docs"
     rows["mail"] = str(settings.mail_server or f"as files in {settings.mail_folder}")
+    if is_dev:
+        rows["mail page"] = f"{base}/dev/mail"
     if first_admin is not None:
         rows["first admin"] = first_admin
     out.print("denizen is starting", markup=False)
@@ -281,8 +303,14 @@ def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _leave(_number: int, _frame: Any) -> None:
-    raise SystemExit(0)
+class _Leaving:
+    """Ends the start when told to, and remembers it: what is raised inside a finalizer is lost."""
+
+    is_told = False
+
+    def __call__(self, _number: int, _frame: Any) -> None:
+        self.is_told = True
+        raise SystemExit(0)
 
 
 def _warn(message: str) -> None:

@@ -17,6 +17,7 @@ from denizen.cli.running import (
     reporting,
     with_denizen,
 )
+from denizen.clock import rfc3339
 from denizen.mail.sender import link_of
 from denizen.tokens.model import Purpose
 from denizen.users.model import UserModel
@@ -181,6 +182,8 @@ def _switch(user: str, data_dir: Path | None, change: UpdateUser, *, as_json: bo
 
 def _show(user: UserModel, *, as_json: bool, link: str | None = None) -> None:
     view = UserView.of(user).model_dump(mode="json")
+    if user.erase_after is not None:
+        view["erase_after"] = rfc3339(user.erase_after)
     if link is not None:
         view["link"] = link
     if as_json:

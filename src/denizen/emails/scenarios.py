@@ -1,7 +1,11 @@
 """Use cases of addresses: confirm one, change one's own, undo a change."""
 
 import uuid
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row
 
 from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record
@@ -9,17 +13,26 @@ from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotSignedInError, TokenInvalidError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue
+from denizen.mail.queries import enqueue, find_queued, forget_notices, forget_queued
 from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
-from denizen.passwords.check import require_current_password
+from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import consume, find_undo, void_since
+from denizen.tokens.queries import find_live, find_undo, open_link, void, void_since
 from denizen.tokens.voiding import void_links
+from denizen.users.erasure import keep
 from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
 
 U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """An address that waits to be confirmed; without an end while its mail is not sent yet."""
+
+    email: str
+    expires_at: datetime | None = None
 
 
 class EmailScenarios(Generic[U]):
@@ -52,9 +65,7 @@ class EmailScenarios(Generic[U]):
         token, tables = LinkToken.parse(text), self._parts.tables
 
         async def unit(db: Db) -> None:
-            now = self._parts.clock.db_now
-            row = await consume(db, tables.tokens, Purpose.EMAIL_VERIFICATION, token, now)
-            user = await self._locked(db, row.user_id)
+            row, user = await self._open(db, Purpose.EMAIL_VERIFICATION, token)
             if row.email is None or email_key(row.email) != user.email_key:
                 raise TokenInvalidError  # it is about an address that the account has no more
             await update_row(db, user, email_verified_at=self._parts.clock.now())
@@ -88,12 +99,42 @@ class EmailScenarios(Generic[U]):
         may = await may_mail(self._parts, "email_change", email)
 
         async def unit(db: Db) -> None:
+            locked = await lock_checked(db, self._parts, user)
+            if locked.erase_after is not None:
+                raise NotSignedInError
             if may:
-                await self._mail(db, "email_change", user, actor, to=email)
-                await self._mail(db, "email_changing", user, actor, to=user.email)
+                await self._mail(db, "email_change", locked, actor, to=email)
+                await self._mail(db, "email_changing", locked, actor, to=locked.email)
             audit = self._parts.tables.audit
             after = {"email": email}
-            await record(db, audit, "email.change_requested", actor, user.id, after=after)
+            await record(db, audit, "email.change_requested", actor, user_id, after=after)
+
+        await self._db.run(unit, join=db)
+
+    async def pending_change(self, user_id: uuid.UUID) -> PendingChange | None:
+        """Give the change that a user has asked for and nobody has confirmed yet."""
+        tables, now = self._parts.tables, self._parts.clock.db_now
+
+        async def read(db: Db) -> PendingChange | None:
+            queued = await find_queued(db, tables.outbox, "email_change", user_id)
+            if queued is not None:
+                return PendingChange(queued)
+            row = await find_live(db, tables.tokens, Purpose.EMAIL_CHANGE, user_id, now)
+            return None if row is None else PendingChange(row.email, row.expires_at)
+
+        return await self._db.run(read, read_only=True)
+
+    async def cancel_change(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Call a change off that is not confirmed yet: its link is void."""
+        tables = self._parts.tables
+
+        async def unit(db: Db) -> None:
+            # the queue first, as `void_links` has it
+            await forget_queued(db, tables.outbox, "email_change", user_id)
+            await void(db, tables.tokens, user_id, Purpose.EMAIL_CHANGE)
+            await record(db, tables.audit, "email.change_cancelled", actor, user_id)
 
         await self._db.run(unit, join=db)
 
@@ -123,21 +164,22 @@ class EmailScenarios(Generic[U]):
         await self._db.run(lambda db: self._move(db, Purpose.EMAIL_UNDO, text, actor), join=db)
 
     async def _move(self, db: Db, purpose: Purpose, text: str, actor: Actor) -> None:
-        tables, now = self._parts.tables, self._parts.clock.db_now
-        row = await consume(db, tables.tokens, purpose, LinkToken.parse(text), now)
-        user = await self._locked(db, row.user_id)
-        is_undo, before = purpose is Purpose.EMAIL_UNDO, {"email": user.email}
-        # ways back are a stack: who is back at an address, however, drops those of later ones
+        tables = self._parts.tables
+        row, user = await self._open(db, purpose, LinkToken.parse(text))
+        is_undo = purpose is Purpose.EMAIL_UNDO
+        owner = Actor("user", user.id, actor.address, actor.user_agent)
+        before = {"email": user.email}
         since = row.request_id if is_undo else await self._way_back(db, user.id, row.email)
-        notices = () if since is None else ("email_changing",)  # else the other gets a way back
-        await void_links(db, tables, user, *notices)
-        changes = {"email": row.email, "email_verified_at": self._parts.clock.now()}
-        await update_row(db, user, **(changes | {"erase_after": None} if is_undo else changes))
-        if since is not None:
+        if since is not None:  # who is back at an address, however, drops the ways back from later
+            await forget_notices(db, tables.outbox, user.id, since)
             await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, since)
+        await void_links(db, tables, user)
+        verified_at = self._parts.clock.now()
+        await update_row(db, user, email=row.email, email_verified_at=verified_at)
         if is_undo:
             await self._mail(db, "email_change_undone", user, actor, to=user.email)
-        owner = Actor("user", user.id, actor.address, actor.user_agent)
+        if is_undo and user.erase_after is not None:
+            await keep(db, tables, user, owner)
         action = "email.change_undone" if is_undo else "email.changed"
         after = {"email": user.email}
         await record(db, tables.audit, action, owner, user.id, before=before, after=after)
@@ -146,11 +188,12 @@ class EmailScenarios(Generic[U]):
         tokens, now = self._parts.tables.tokens, self._parts.clock.db_now
         return await find_undo(db, tokens, user_id, email_key(email), now)
 
-    async def _locked(self, db: Db, user_id: uuid.UUID) -> U:
-        user = await self._parts.user_model.lock(db, user_id)
-        if user is None or not user.is_active:
+    async def _open(self, db: Db, purpose: Purpose, token: LinkToken | None) -> tuple[Row[Any], U]:
+        tokens, now = self._parts.tables.tokens, self._parts.clock.db_now
+        row, user = await open_link(db, self._parts.user_model, tokens, purpose, token, now=now)
+        if not user.is_active:
             raise TokenInvalidError
-        return user
+        return row, user
 
     async def _mail(self, db: Db, kind: Kind, user: U, actor: Actor, *, to: str) -> None:
         outbox, locale = self._parts.tables.outbox, user.locale

@@ -1,5 +1,6 @@
 """Who may pass: the bearer token of a request, and the roles or the scope that a route asks for."""
 
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ bearer = HTTPBearer(
 )
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 Check = Callable[..., Awaitable[Actor]]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,14 @@ class Gate:
             here = self.actor_of(request)
             if token.startswith(KEY_PREFIX):
                 key = await self._keys.require_key(token)
-                if scope not in key.scopes:
-                    raise NotAllowedError
                 actor = replace(here, kind="key", id=key.id)
+                if scope not in key.scopes:
+                    raise _refusal(request, actor)
             else:
                 row = await self._sessions.require_row(token)
-                if row["role"] not in roles:
-                    raise NotAllowedError
                 actor = _let_in(request, here, row)
+                if row["role"] not in roles:
+                    raise _refusal(request, actor)
             request.state.actor = actor
             if replays:
                 await _claim(request, actor)
@@ -128,6 +130,13 @@ def bearer_token(credentials: HTTPAuthorizationCredentials | None) -> str:
     if credentials is None:
         raise NotSignedInError
     return credentials.credentials
+
+
+def _refusal(request: Request, actor: Actor) -> NotAllowedError:
+    """Log who was refused what (ASVS 16.3.2); the route's own path, for what was sent is text."""
+    path = request.scope["route"].path
+    _log.warning("%s %s was refused %s %s", actor.kind, actor.id, request.method, path)
+    return NotAllowedError()
 
 
 def _let_in(request: Request, here: Actor, row: Row) -> Actor:

@@ -126,7 +126,7 @@ def answer(
 
 def from_error(error: errors.DenizenError | db_errors.DataError) -> Response | None:
     """Give the answer for one of our errors; None for one that is a defect of the program."""
-    problem = next((PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS), None)
+    problem = problem_of(error)
     if problem is None:
         return None
     detail, headers = problem.detail, problem.headers
@@ -135,7 +135,7 @@ def from_error(error: errors.DenizenError | db_errors.DataError) -> Response | N
     if isinstance(error, errors.OverloadedError | errors.ThrottledError):
         headers = {"Retry-After": str(error.retry_after)}
     code = "invalid" if isinstance(error, db_errors.CursorError) else error.code
-    issues = _issues(error)
+    issues = issues_of(error)
     return answer(problem.status, code, problem.title, detail, issues=issues, headers=headers)
 
 
@@ -160,10 +160,16 @@ def from_http(error: HTTPException) -> Response:
 
 def from_defect(error: BaseException) -> Response:
     """Log a defect by its kind and place, never by its text, and give an answer with its id."""
-    incident = uuid.uuid4().hex[:12]
-    _log.error("incident %s: %s at %s", incident, type(error).__name__, _place(error))
+    incident = log_defect(error)
     detail = f"Something went wrong on our side (incident {incident})."
     return answer(500, "internal", "Internal error", detail)
+
+
+def log_defect(error: BaseException) -> str:
+    """Log a defect by its kind and place, and give the number under which it is found."""
+    incident = uuid.uuid4().hex[:12]
+    _log.error("incident %s: %s at %s", incident, type(error).__name__, _place(error))
+    return incident
 
 
 class IssueView(BaseModel):
@@ -194,7 +200,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _issues(error: Exception) -> tuple[errors.Issue, ...]:
+def problem_of(error: Exception) -> Problem | None:
+    """Give the table's row for an error, or for the class that it is one of."""
+    return next((PROBLEMS[c] for c in type(error).__mro__ if c in PROBLEMS), None)
+
+
+def issues_of(error: Exception) -> tuple[errors.Issue, ...]:
+    """Give the broken rules that an error names."""
     if isinstance(error, errors.InvalidError):
         return error.issues
     if isinstance(error, db_errors.CursorError):

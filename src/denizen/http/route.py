@@ -28,6 +28,7 @@ _LONGEST_LENGTH: Final = 12  # digits of a Content-Length that is worth reading 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 HEADERS: Final = {
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -162,11 +163,7 @@ def _converted(error: Exception) -> Response:
 
 async def _refuse(request: BoundedRequest) -> Response | None:
     """Read the body before anything else looks at it; give the answer when it is no JSON."""
-    length = request.headers.get("content-length", "0")
-    if not (length.isascii() and length.isdecimal()):
-        return problems.from_http(HTTPException(400))
-    if len(length) > _LONGEST_LENGTH or int(length) > MAX_BODY:
-        return problems.from_http(HTTPException(413))
+    refuse_length(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return problems.from_http(HTTPException(415))
@@ -177,6 +174,19 @@ async def _refuse(request: BoundedRequest) -> Response | None:
     if _depth(value) > _MAX_DEPTH:
         return problems.invalid(Issue("body", "too_deep", "The body is nested too deeply."))
     return None
+
+
+def refuse_length(request: Request) -> None:
+    """Refuse a body by the length that is declared for it, before it is read.
+
+    Raises:
+        HTTPException: 413 above the limit, 400 when the length is no number.
+    """
+    length = request.headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        raise HTTPException(400)
+    if len(length) > _LONGEST_LENGTH or int(length) > MAX_BODY:
+        raise HTTPException(413)
 
 
 def _depth(value: Any) -> int:

@@ -1,7 +1,7 @@
-"""What only the service of its own has: its front page, `/docs`, and the two health probes."""
+"""What only the service of its own has beside its pages: `/docs`, and the two health probes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +19,11 @@ from denizen.http.route import Route, share_methods
 from denizen.migrations import schema_is_current
 
 READINESS_PATIENCE: Final = 3.0  # seconds; probes ask again
-_CSP: Final = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "style-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 # Swagger UI sets style attributes from its script; nothing else of ours needs this
-_DOCS_CSP: Final = _CSP.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+_DOCS_CSP: Final = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 _ASSETS: Final = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -38,12 +37,15 @@ class Status(BaseModel):
 
 
 class ServiceRoutes:
-    """The routes of the service itself; the probes alone are in the API's document."""
+    """The routes of the service itself; the probes alone are in the API's document.
+
+    Attributes:
+        has_docs: whether there are human docs.
+    """
 
     def __init__(self, db: DBSessionManager, *, has_docs: bool) -> None:
         self._db = db
-        self._has_openapi = has_docs
-        self._has_docs = has_docs and _swagger_folder() is not None
+        self.has_docs = has_docs and _swagger_folder() is not None
         self.router = router = APIRouter(route_class=Route)
         probe: dict[str, Any] = {"response_model": Status, "responses": documented()}
         router.add_api_route("/healthz", self.health, methods=["GET"], tags=["health"], **probe)
@@ -52,26 +54,13 @@ class ServiceRoutes:
         pages: dict[str, Callable[..., Awaitable[Response]]] = {
             "/healthz": self.health,
             "/readyz": self.readiness,
-            "/": self.front,
-            "/style.css": self.style,
         }
-        if self._has_docs:
+        if self.has_docs:
             pages |= {"/docs": self.docs, "/docs/init.js": self.docs_script}
             pages |= {"/docs/{name}": self.docs_asset}
         for path, page in pages.items():
             router.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
         share_methods(router)
-
-    async def front(self) -> Response:
-        """Say what this is and where to go."""
-        there = {"/docs": self._has_docs, "/openapi.json": self._has_openapi}
-        return _page(
-            "front.html", _CSP, without=[path for path, is_there in there.items() if not is_there]
-        )
-
-    async def style(self) -> Response:
-        """Serve the one stylesheet."""
-        return Response(_text("style.css"), media_type="text/css")
 
     async def health(self) -> Response:
         """Say that the process answers; the database is not asked."""
@@ -109,11 +98,8 @@ class ServiceRoutes:
         )
 
 
-def _page(name: str, policy: str, *, without: Sequence[str] = ()) -> Response:
-    """Give a page; `without` leaves out the lines that lead there."""
-    lines = _text(name).splitlines(keepends=True)
-    text = "".join(line for line in lines if not any(f'"{path}"' in line for path in without))
-    return HTMLResponse(text, headers={"Content-Security-Policy": policy})
+def _page(name: str, policy: str) -> Response:
+    return HTMLResponse(_text(name), headers={"Content-Security-Policy": policy})
 
 
 def _text(name: str) -> str:

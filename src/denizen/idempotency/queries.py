@@ -9,10 +9,11 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Interval, Row, Table, delete, literal, or_, select, update
+from sqlalchemy import Interval, LargeBinary, Row, Table, delete, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from denizen.clock import Instant
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.errors import IdempotencyBusyError, IdempotencyMismatchError
 from denizen.idempotency.model import KEPT, LEASE
@@ -84,14 +85,20 @@ async def release_key(db: Db, keys: Table, claim: Claim) -> None:
     await db.execute(delete(keys).where(*mine))
 
 
-async def purge(db: Db, keys: Table, now: Instant) -> None:
+async def purge(db: Db, keys: Table, now: Instant) -> int:
     """Remove what is too old to be repeated."""
-    await db.execute(delete(keys).where(keys.c.claimed_at < now - literal(KEPT, Interval)))
+    return await purge_some(db, keys, keys.c.claimed_at < now - literal(KEPT, Interval))
 
 
 async def forget_person(db: Db, keys: Table, user_id: uuid.UUID) -> None:
-    """Remove what a person has sent."""
-    await db.execute(delete(keys).where(keys.c.principal_id == user_id))
+    """Remove what a person has sent, and what others were answered about them.
+
+    But for what is running: it may be what erases them.
+    """
+    is_like = keys.c.body.op("LIKE", is_comparison=True)
+    tells = is_like(literal(f"%{user_id}%".encode(), LargeBinary))
+    theirs = or_(keys.c.principal_id == user_id, tells)
+    await db.execute(delete(keys).where(theirs, keys.c.status.is_not(None)))
 
 
 def _same_key(keys: Table, claim: Claim) -> tuple[Any, ...]:

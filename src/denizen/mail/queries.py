@@ -8,8 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Interval, Row, Table, delete, func, insert, literal, or_, select, update
 from uuid_utils.compat import uuid7
 
-from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, NOBODY, Actor
 from denizen.clock import Instant
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.mail.message import Kind
 from denizen.users.values import email_key
@@ -21,6 +22,7 @@ _LEADING_IN: Final = (
     "invitation",
     "password_reset",
     "email_change",
+    "email_change_undone",
 )
 
 
@@ -107,12 +109,34 @@ async def put_off(
     await db.execute(update(outbox).where(outbox.c.id == mail_id).values(values))
 
 
-async def forget_links(db: Db, outbox: Table, user_id: uuid.UUID, key: str, *more: Kind) -> None:
-    """Take back queued mails that would lead into an account, and those of `more` kinds."""
+async def forget_links(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
+    """Take back queued mails that would lead into an account."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
     pending = outbox.c.next_try_at.is_not(None)
-    kinds = (*_LEADING_IN, *more)
-    await db.execute(delete(outbox).where(theirs, pending, outbox.c.kind.in_(kinds)))
+    await db.execute(delete(outbox).where(theirs, pending, outbox.c.kind.in_(_LEADING_IN)))
+
+
+async def forget_notices(
+    db: Db, outbox: Table, user_id: uuid.UUID, since: uuid.UUID = NOBODY
+) -> None:
+    """Take back queued notices of changes of address, from that request on."""
+    theirs = (outbox.c.user_id == user_id, outbox.c.kind == "email_changing")
+    pending = outbox.c.next_try_at.is_not(None)
+    await db.execute(delete(outbox).where(*theirs, pending, outbox.c.id >= since))
+
+
+async def find_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> str | None:
+    """Give where the latest mail of a kind about a user is to go, while it waits to be sent."""
+    theirs = (outbox.c.user_id == user_id, outbox.c.kind == kind)
+    waiting = select(outbox.c.email).where(*theirs, outbox.c.next_try_at.is_not(None))
+    email: str | None = await db.scalar(waiting.order_by(outbox.c.id.desc()).limit(1))
+    return email
+
+
+async def forget_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> None:
+    """Take back the mails of a kind about a user that wait to be sent."""
+    theirs = (outbox.c.user_id == user_id, outbox.c.kind == kind)
+    await db.execute(delete(outbox).where(*theirs, outbox.c.next_try_at.is_not(None)))
 
 
 async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
@@ -121,7 +145,7 @@ async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> 
     await db.execute(delete(outbox).where(theirs))
 
 
-async def purge(db: Db, outbox: Table, now: Instant) -> None:
+async def purge(db: Db, outbox: Table, now: Instant) -> int:
     """Remove what was finished long ago."""
     is_old = outbox.c.created_at < now - literal(KEPT, Interval)
-    await db.execute(delete(outbox).where(outbox.c.next_try_at.is_(None), is_old))
+    return await purge_some(db, outbox, outbox.c.next_try_at.is_(None), is_old)

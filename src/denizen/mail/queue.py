@@ -1,5 +1,6 @@
 """Queueing mails that somebody may ask for again and again: bounded for each address."""
 
+import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -11,11 +12,12 @@ from denizen.mail.queries import enqueue
 from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.throttle.model import FORM_NETWORK, MAIL_ADDRESS, Limit
-from denizen.throttle.queries import spend
+from denizen.throttle.paying import pay
 from denizen.users.model import UserMixin
 from denizen.users.values import Locale, email_key
 
 U = TypeVar("U", bound=UserMixin)
+_log = logging.getLogger(__name__)
 
 
 async def queue_asked(
@@ -28,8 +30,13 @@ async def queue_asked(
     Raises:
         ThrottledError: too many forms from that network.
     """
-    charges = [(FORM_NETWORK, network_of(actor.address)), _mailbox(kind, email)]
-    if await _may(parts, charges):
+    network = network_of(actor.address)
+    try:
+        may = await _may(parts, [(FORM_NETWORK, network)], _mailbox(kind, email))
+    except ThrottledError as error:
+        _log.warning("the limit %s is reached from %s", error.limit, network)
+        raise
+    if may:
         outbox = parts.tables.outbox
         await parts.db.run(
             lambda db: enqueue(db, outbox, kind, email, actor=actor, locale=locale), join=db
@@ -38,22 +45,25 @@ async def queue_asked(
 
 async def may_mail(parts: Parts[U], kind: Kind, email: str) -> bool:
     """Whether a mailbox may get one more mail of a kind; asking counts."""
-    return await _may(parts, [_mailbox(kind, email)])
+    return await _may(parts, [], _mailbox(kind, email))
 
 
 def _mailbox(kind: Kind, email: str) -> tuple[Limit, str]:
     return MAIL_ADDRESS, f"{kind} {email_key(email)}"
 
 
-async def _may(parts: Parts[U], charges: Sequence[tuple[Limit, str]]) -> bool:
+async def _may(
+    parts: Parts[U], theirs: Sequence[tuple[Limit, str]], mailbox: tuple[Limit, str]
+) -> bool:
+    """Pay; where the mailbox has nothing left, who asks does, or asking would be free."""
     if not parts.throttled:
         return True
-    table, skew = parts.tables.throttles, parts.clock.skew
     try:
-        async with parts.turns:
-            await parts.db.run(lambda db: spend(db, table, charges, skew))
+        await pay(parts, [*theirs, mailbox])
     except ThrottledError as error:
         if error.limit != MAIL_ADDRESS.name:
             raise
+        if theirs:
+            await pay(parts, theirs)
         return False
     return True

@@ -57,7 +57,7 @@ class _Due:
 
     row: Row[Any]
     mail: Mail | None
-    failure: PermanentMailError | None = None
+    failure: Exception | None = None
 
 
 class MailSender(Generic[U]):
@@ -102,7 +102,9 @@ class MailSender(Generic[U]):
         if not is_due:
             return 0
         due = await self._db.run(self._claim)
-        await asyncio.gather(*(self._send(one) for one in due))
+        sent = await asyncio.gather(*(self._send(one) for one in due), return_exceptions=True)
+        for failure in filter(None, sent):
+            raise failure
         return len(due)
 
     async def _claim(self, db: Db) -> list[_Due]:
@@ -113,12 +115,14 @@ class MailSender(Generic[U]):
 
     async def _look(self, db: Db, row: Row[Any]) -> _Due:
         try:
-            return _Due(row, await self._compose(db, row))
-        except PermanentMailError as failure:
+            return _Due(row, await self._db.run(lambda db: self._compose(db, row), join=db))
+        except DataError:
+            raise  # the whole batch is claimed again
+        except Exception as failure:  # noqa: BLE001  # a row that can't be made must stop no other
             return _Due(row, None, failure)
 
     async def _send(self, due: _Due) -> None:
-        failure: Exception | None = due.failure
+        failure = due.failure
         if due.mail is not None:
             try:
                 await self._transport.send(self._renderer.render(due.mail))
@@ -215,7 +219,7 @@ def _is_due(kind: Kind, user: UserMixin | None) -> bool:
     match kind:
         case "email_verification":
             return is_open and not user.email_verified
-        case "invitation" | "password_reset" | "email_change":
+        case "invitation" | "password_reset" | "email_change" | "email_change_undone":
             return is_open
         case "deletion":
             return user.erase_after is not None

@@ -3,29 +3,39 @@
 Scenarios share this function; it holds no connection while it hashes.
 """
 
+import logging
 from typing import TypeVar
 
 from denizen.audit.model import Actor
+from denizen.audit.queries import record
 from denizen.db.unit import Db
 from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
 from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.rules import normalise
-from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_NETWORK, SIGN_IN_PAIR
-from denizen.throttle.queries import clear, spend
+from denizen.throttle.model import (
+    AGAIN_ACCOUNT,
+    SIGN_IN_ACCOUNT,
+    SIGN_IN_KNOWN,
+    SIGN_IN_NETWORK,
+    SIGN_IN_PAIR,
+    Limit,
+)
+from denizen.throttle.paying import pay
+from denizen.throttle.queries import clear
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
+_log = logging.getLogger(__name__)
 
 
 async def check(
-    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, is_known: bool
+    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, limit: Limit
 ) -> bool:
     """Whether the password is that user's; for nobody, and for who has none, it is not.
 
     Every try is paid for before it is hashed, by the address that was named and the network that it
-    comes from, so that no number of tries at once gets more computed than the limits say. From a
-    network where the owner has signed in before, strangers' failures elsewhere don't count.
+    comes from, so that no number of tries at once gets more computed than the limits say.
 
     Args:
         parts: what scenarios are made of.
@@ -33,7 +43,8 @@ async def check(
         key: the address's key, known or not.
         password: as typed.
         actor: who tries, from where.
-        is_known: whether the user has signed in from that network before.
+        limit: on failures in a row at this address, or, from a network where the owner has signed
+            in before, on those from there: strangers' failures elsewhere don't count.
 
     Raises:
         SignInFailedError: too many failures in a row at this address; nothing was computed.
@@ -42,13 +53,13 @@ async def check(
     """
     parts.hasher.require_room()
     if parts.throttled:
-        await _spend(parts, key, network_of(actor.address), is_known=is_known)
+        await _spend(parts, key, network_of(actor.address), limit)
     stored = None if user is None else user.hashed_password
     return await parts.hasher.verify(stored, normalise(password)) and stored is not None
 
 
 async def require_current_password(parts: Parts[U], user: U, password: str, actor: Actor) -> None:
-    """Ask somebody who is signed in for the password again.
+    """Ask somebody who is signed in for the password again; a refusal is recorded.
 
     Raises:
         PasswordWrongError: it is wrong, or there were too many failures in a row.
@@ -56,18 +67,32 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
         OverloadedError: too many are being hashed.
     """
     try:
-        right = await check(parts, user, user.email_key, password, actor, is_known=True)
+        right = await check(parts, user, user.email_key, password, actor, limit=AGAIN_ACCOUNT)
     except SignInFailedError:
         right = False
     if not right:
+        audit = parts.tables.audit
+        await parts.db.run(lambda db: record(db, audit, "password.refused", actor, user.id))
         raise PasswordWrongError
+
+
+async def lock_checked(db: Db, parts: Parts[U], user: U) -> U:
+    """Lock somebody whose password was checked, and give them as they are by now.
+
+    Raises:
+        PasswordWrongError: the password was changed since.
+    """
+    locked = await parts.user_model.lock(db, user.id)
+    if locked is None or locked.hashed_password != user.hashed_password:
+        raise PasswordWrongError
+    return locked
 
 
 async def forget_failures(db: Db, parts: Parts[U], key: str, network: str | None = None) -> None:
     """Forget the failures at an address after a good sign-in or a reset; the network's own stay."""
-    values = [(SIGN_IN_ACCOUNT, key)]
+    values = [(SIGN_IN_ACCOUNT, key), (AGAIN_ACCOUNT, key)]
     if network is not None:
-        values.append((SIGN_IN_PAIR, _pair(key, network)))
+        values += [(limit, _pair(key, network)) for limit in (SIGN_IN_PAIR, SIGN_IN_KNOWN)]
     await clear(db, parts.tables.throttles, values)
 
 
@@ -75,15 +100,18 @@ def _pair(key: str, network: str) -> str:
     return f"{key} {network}"
 
 
-async def _spend(parts: Parts[U], key: str, network: str, *, is_known: bool) -> None:
-    charges = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, _pair(key, network))]
-    if not is_known:
-        charges.append((SIGN_IN_ACCOUNT, key))
-    table, skew = parts.tables.throttles, parts.clock.skew
+async def _spend(parts: Parts[U], key: str, network: str, limit: Limit) -> None:
+    """Pay; where the account has nothing left, the network does, or knocking would be free."""
+    pair = _pair(key, network)
+    theirs = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, pair)]
     try:
-        async with parts.turns:
-            await parts.db.run(lambda db: spend(db, table, charges, skew))
+        try:
+            await pay(parts, [*theirs, (limit, pair if limit is SIGN_IN_KNOWN else key)])
+        except ThrottledError as error:
+            if error.limit != limit.name:
+                raise
+            await pay(parts, theirs)
+            raise SignInFailedError from None  # which is recorded
     except ThrottledError as error:
-        if error.limit == SIGN_IN_ACCOUNT.name:
-            raise SignInFailedError from None
+        _log.warning("the limit %s is reached from %s", error.limit, network)
         raise

@@ -7,18 +7,19 @@ from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.model import update_row
 from denizen.db.unit import Db
-from denizen.errors import NotFoundError, NotSignedInError, PasswordWrongError, TokenInvalidError
+from denizen.errors import NotFoundError, NotSignedInError, TokenInvalidError
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import queue_asked
+from denizen.network import network_of
 from denizen.parts import Parts
-from denizen.passwords.check import forget_failures, require_current_password
+from denizen.passwords.check import forget_failures, lock_checked, require_current_password
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
 from denizen.tokens.model import DAY, LinkToken, Purpose
-from denizen.tokens.queries import consume, issue, require_live
+from denizen.tokens.queries import issue, open_link, require_live
 from denizen.tokens.voiding import void_links
 from denizen.users.model import UserMixin
-from denizen.users.values import Locale
+from denizen.users.values import Locale, email_key
 
 U = TypeVar("U", bound=UserMixin)
 
@@ -95,12 +96,15 @@ class PasswordScenarios(Generic[U]):
         hashed = await self._hash(await self._db.run(look, read_only=True), password)
 
         async def unit(db: Db) -> None:
-            row = await consume(db, tables.tokens, purpose, token, now)
-            user = self._require(await self._parts.user_model.lock(db, row.user_id))
+            model = self._parts.user_model
+            row, found = await open_link(db, model, tables.tokens, purpose, token, now=now)
+            user = self._require(found)
+            if row.email is not None and email_key(row.email) != user.email_key:
+                raise TokenInvalidError  # it was mailed to an address that was given up meanwhile
             verified_at = user.email_verified_at or self._parts.clock.now()
             await update_row(db, user, hashed_password=hashed, email_verified_at=verified_at)
             await self._finish(db, user, Actor("user", user.id, actor.address, actor.user_agent))
-            await forget_failures(db, self._parts, user.email_key)
+            await forget_failures(db, self._parts, user.email_key, network_of(actor.address))
 
         await self._db.run(unit)
 
@@ -124,14 +128,12 @@ class PasswordScenarios(Generic[U]):
         """
         user = await self._user(user_id)
         await require_current_password(self._parts, user, current, actor)
-        hashed, before = await self._hash(user, new), user.hashed_password
+        hashed = await self._hash(user, new)
 
         async def unit(db: Db) -> None:
-            user = await self._parts.user_model.lock(db, user_id)
-            if user is None or user.hashed_password != before:
-                raise PasswordWrongError  # it was changed since it was checked
-            await update_row(db, user, hashed_password=hashed)
-            await self._finish(db, user, actor, keep=session_id)
+            locked = await lock_checked(db, self._parts, user)
+            await update_row(db, locked, hashed_password=hashed)
+            await self._finish(db, locked, actor, keep=session_id)
 
         await self._db.run(unit, join=db)
 

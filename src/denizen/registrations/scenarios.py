@@ -148,7 +148,7 @@ class RegistrationScenarios(Generic[U]):
         return await require_live(db, self._parts.tables.tokens, purpose, token, now)
 
     async def _hash(self, email: str, chosen: _Chosen) -> str:
-        """Check and hash; a taken username is refused before it costs a hash."""
+        """Check and hash; what is taken is refused before it costs a hash."""
         username = chosen.username
         words = (email, username, *self._parts.context_words)
         minimum = self._parts.password_min
@@ -157,6 +157,8 @@ class RegistrationScenarios(Generic[U]):
             lambda db: is_taken(db, self._parts.user_model, email=email, username=username),
             read_only=True,
         )
-        if "username" in taken:
-            raise TakenError(("username",))
+        if "email" in taken and chosen.email is None:  # as often as a link lives, it would cost one
+            raise TokenInvalidError
+        if taken:
+            raise TakenError(taken)
         return await self._parts.hasher.hash(checked)

@@ -80,7 +80,7 @@ def networks_table(users: Table, name: str) -> Iterator[SchemaItem]:
 
     Whoever guesses passwords from elsewhere shuts out guessers, not the owner (`throttle`).
     """
-    del name
     yield Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True)
     yield Column("network", String(NETWORK_MAX), primary_key=True)
     yield Column("last_used_at", DateTime(timezone=True), nullable=False)
+    yield Index(f"ix_{name}_last_used_at", "last_used_at")

@@ -22,7 +22,6 @@ from sqlalchemy import (
     inspect,
     literal,
     literal_column,
-    or_,
     select,
     update,
 )
@@ -33,6 +32,7 @@ from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
 from denizen.clock import Instant
 from denizen.db.direct import CompiledStatement
 from denizen.db.model import table_of
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.sessions.model import IDLE_LIFE, NETWORK_LIFE, SEEN_EVERY, SESSION_LIFE, Token
 from denizen.users.model import UserMixin
@@ -131,9 +131,12 @@ async def remember_network(
 
 
 async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:
-    """Note that a session is in use."""
-    mine = (sessions.c.user_id == token.user_id, sessions.c.token_digest == token.digest)
-    await db.execute(update(sessions).where(*mine).values(last_seen_at=now))
+    """Note that a session is in use, unless somebody else is about to: nobody waits for that."""
+    digest = sessions.c.token_digest
+    mine = select(digest).where(sessions.c.user_id == token.user_id, digest == token.digest)
+    free = mine.with_for_update(skip_locked=True).scalar_subquery()
+    statement = update(sessions).where(sessions.c.user_id == token.user_id, digest == free)
+    await db.execute(statement.values(last_seen_at=now))
 
 
 async def list_sessions(
@@ -182,13 +185,13 @@ async def list_networks(db: Db, networks: Table, user_id: uuid.UUID) -> Sequence
     return (await db.execute(theirs.order_by(networks.c.last_used_at.desc()))).all()
 
 
-async def purge_over(db: Db, sessions: Table, now: Instant) -> None:
-    """Remove all sessions that are over."""
+async def purge_over(db: Db, sessions: Table, now: Instant) -> int:
+    """Remove sessions that stand idle; whose time is over will, for nothing is seen of it."""
     is_idle = sessions.c.last_seen_at <= now - literal(IDLE_LIFE, Interval)
-    await db.execute(delete(sessions).where(or_(sessions.c.expires_at <= now, is_idle)))
+    return await purge_some(db, sessions, is_idle)
 
 
-async def purge_networks(db: Db, networks: Table, now: Instant) -> None:
+async def purge_networks(db: Db, networks: Table, now: Instant) -> int:
     """Forget networks that nobody has signed in from for long."""
     is_old = networks.c.last_used_at <= now - literal(NETWORK_LIFE, Interval)
-    await db.execute(delete(networks).where(is_old))
+    return await purge_some(db, networks, is_old)

@@ -27,6 +27,7 @@ from denizen.passwords.check import check, forget_failures
 from denizen.passwords.rules import normalise
 from denizen.sessions import queries
 from denizen.sessions.model import Token
+from denizen.throttle.model import SIGN_IN_ACCOUNT, SIGN_IN_KNOWN
 from denizen.users.model import UserMixin
 from denizen.users.values import email_key
 
@@ -72,9 +73,9 @@ class SessionScenarios(Generic[U]):
             ),
             read_only=True,
         )
-        key = email_key(email)
+        key, limit = email_key(email), SIGN_IN_KNOWN if is_known else SIGN_IN_ACCOUNT
         try:
-            right = await check(self._parts, user, key, password, actor, is_known=is_known)
+            right = await check(self._parts, user, key, password, actor, limit=limit)
         except SignInFailedError:
             right = False  # guessed at too often: it is recorded like every other failure
         if not right or user is None or not user.can_sign_in:
@@ -153,12 +154,17 @@ class SessionScenarios(Generic[U]):
         await self._db.run(unit, join=db)
 
     async def end_all_sessions(
-        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+        self,
+        user_id: uuid.UUID,
+        *,
+        actor: Actor = OPERATOR,
+        but: uuid.UUID | None = None,
+        db: Db | None = None,
     ) -> int:
-        """End every session of a user and give how many there were."""
+        """End every session of a user, but one, and give how many there were."""
 
         async def unit(db: Db) -> int:
-            ended = await queries.end_all_sessions(db, self._sessions, user_id)
+            ended = await queries.end_all_sessions(db, self._sessions, user_id, but=but)
             after = {"sessions": ended}
             audit = self._parts.tables.audit
             await record(db, audit, "session.all_ended", actor, user_id, after=after)
@@ -167,10 +173,10 @@ class SessionScenarios(Generic[U]):
         return await self._db.run(unit, join=db)
 
     async def _note_seen(self, token: Token) -> None:
-        """Note that the session is in use; that this can't be written ends nobody's request."""
-        now = self._parts.clock.db_now
+        """Note the use, once and no more: where nothing can be written, sessions still read."""
         with contextlib.suppress(DataError):
-            await self._db.run(lambda db: queries.note_seen(db, self._sessions, token, now))
+            async with self._db.get_session() as db:
+                await queries.note_seen(db, self._sessions, token, self._parts.clock.db_now)
 
     async def _note_failure(self, user: U | None, actor: Actor, *, is_right: bool) -> None:
         """Record a failed sign-in: the same statements whether or not the address is known."""

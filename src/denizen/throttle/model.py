@@ -48,6 +48,15 @@ SIGN_IN_PAIR: Final = Limit("sign_in_pair", 10, timedelta(seconds=30))
 # another way in. One a month comes back only so that rows of guessed addresses end some day.
 SIGN_IN_ACCOUNT: Final = Limit("sign_in_account", 100, timedelta(days=30))
 
+# Tries at one account from one network that it has been signed in from, `f"{account} {network}"`:
+# paid in place of the above, so that the same is written whether or not anybody signs in there, and
+# so that a colleague behind the same address guesses a hundred times a day, and not three thousand.
+SIGN_IN_KNOWN: Final = Limit("sign_in_known", 100, timedelta(minutes=15))
+
+# The password asked for again of whoever is signed in, from wherever; cleared alike. Who stole a
+# session may come from as many networks as they like.
+AGAIN_ACCOUNT: Final = Limit("again_account", 100, timedelta(days=30))
+
 # Public forms that send mail, from one client: a class that registers together passes, and a
 # program sends 20 a minute.
 FORM_NETWORK: Final = Limit("form_network", 60, timedelta(seconds=3))

@@ -21,11 +21,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from denizen.db.purging import PURGED_AT_ONCE
 from denizen.db.unit import Db
 from denizen.errors import ThrottledError
 from denizen.throttle.model import Limit
 
-PURGED_AT_ONCE: Final = 10_000  # rows; far below what a statement has time for
 # durations are counted in seconds: days have 23 hours where a host's time zone changes its clocks
 _SECOND: Final = literal(timedelta(seconds=1), Interval)
 

@@ -3,15 +3,19 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Interval, Row, Table, Uuid, delete, exists, func, insert, literal, select
 
 from denizen.clock import Instant
+from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.errors import TokenInvalidError
 from denizen.tokens.model import LinkToken, Purpose
+from denizen.users.model import UserMixin
 from denizen.users.values import email_key
+
+U = TypeVar("U", bound=UserMixin)
 
 # of these every address that was given up keeps its own: whoever took an account over and changes
 # its address twice must not take the first owner's way back
@@ -87,6 +91,15 @@ async def require_live(
     return row
 
 
+async def find_live(
+    db: Db, tokens: Table, purpose: Purpose, user_id: uuid.UUID, now: Instant
+) -> Row[Any] | None:
+    """Give the row of an owner's latest token of a purpose that would work now."""
+    mine = (tokens.c.user_id == user_id, tokens.c.purpose == purpose, tokens.c.expires_at > now)
+    latest = select(tokens).where(*mine).order_by(tokens.c.request_id.desc()).limit(1)
+    return (await db.execute(latest)).first()
+
+
 async def consume(
     db: Db, tokens: Table, purpose: Purpose, token: LinkToken | None, now: Instant
 ) -> Row[Any]:
@@ -104,6 +117,29 @@ async def consume(
     if row is None:
         raise TokenInvalidError
     return row
+
+
+async def open_link(
+    db: Db,
+    model: type[U],
+    tokens: Table,
+    purpose: Purpose,
+    token: LinkToken | None,
+    *,
+    now: Instant,
+) -> tuple[Row[Any], U]:
+    """Take a user's token, as `consume`, and give its row and the user, locked.
+
+    The user first, as in everything that changes one and voids links: nobody waits in a circle.
+
+    Raises:
+        TokenInvalidError: as `consume`.
+    """
+    user = None if token is None else await model.lock(db, token.user_id)
+    row = await consume(db, tokens, purpose, token, now)
+    if user is None:
+        raise TokenInvalidError
+    return row, user
 
 
 async def void(db: Db, tokens: Table, user_id: uuid.UUID, *purposes: Purpose) -> None:
@@ -130,9 +166,9 @@ async def find_undo(
     return next((row.request_id for row in rows if email_key(row.email) == key), None)
 
 
-async def purge(db: Db, tokens: Table, now: Instant) -> None:
+async def purge(db: Db, tokens: Table, now: Instant) -> int:
     """Remove what has expired."""
-    await db.execute(delete(tokens).where(tokens.c.expires_at <= now))
+    return await purge_some(db, tokens, tokens.c.expires_at <= now)
 
 
 def _live(tokens: Table, purpose: Purpose, token: LinkToken, now: Instant) -> tuple[Any, ...]:

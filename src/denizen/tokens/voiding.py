@@ -3,7 +3,6 @@
 from typing import Final
 
 from denizen.db.unit import Db
-from denizen.mail.message import Kind
 from denizen.mail.queries import forget_links
 from denizen.tables import Tables
 from denizen.tokens.model import Purpose
@@ -14,10 +13,10 @@ from denizen.users.model import UserMixin
 _LEADING_IN: Final = (Purpose.EMAIL_VERIFICATION, Purpose.PASSWORD_RESET, Purpose.EMAIL_CHANGE)
 
 
-async def void_links(db: Db, tables: Tables, user: UserMixin, *more: Kind) -> None:
-    """Void the links that lead into an account, sent or still queued; queued `more` kinds as well.
+async def void_links(db: Db, tables: Tables, user: UserMixin) -> None:
+    """Void the links that lead into an account, sent or still queued.
 
     The queue first: a worker that is just making a link holds its row, and is waited for.
     """
-    await forget_links(db, tables.outbox, user.id, user.email_key, *more)
+    await forget_links(db, tables.outbox, user.id, user.email_key)
     await void(db, tables.tokens, user.id, *_LEADING_IN)

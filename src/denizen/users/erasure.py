@@ -6,6 +6,8 @@ Functions of a caller's unit, shared by whoever may start it: the person, an adm
 from datetime import timedelta
 from typing import Final, TypeVar
 
+from sqlalchemy import Interval, literal
+
 from denizen.audit.model import Actor
 from denizen.audit.queries import blank, record
 from denizen.db.model import update_row
@@ -16,6 +18,7 @@ from denizen.mail.queries import forget_person as forget_mails
 from denizen.parts import Parts
 from denizen.passwords.check import forget_failures
 from denizen.sessions.queries import end_all_sessions
+from denizen.tables import Tables
 from denizen.tokens.model import Purpose, registration_id
 from denizen.tokens.queries import void
 from denizen.tokens.voiding import void_links
@@ -29,7 +32,7 @@ GRACE: Final = timedelta(days=30)
 async def put_to_erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     """Sign a locked user out everywhere, and have them erased after the grace period."""
     tables = parts.tables
-    await update_row(db, user, erase_after=parts.clock.now() + GRACE)
+    await update_row(db, user, erase_after=parts.clock.db_now + literal(GRACE, Interval))
     await end_all_sessions(db, tables.sessions, user.id)
     await void_links(db, tables, user)
     await void(db, tables.tokens, user.id, Purpose.DELETION_UNDO)  # it undoes an earlier one
@@ -43,6 +46,12 @@ async def put_to_erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
         user_id=user.id,
     )
     await record(db, tables.audit, "user.deletion_requested", actor, user.id)
+
+
+async def keep(db: Db, tables: Tables, user: UserMixin, actor: Actor) -> None:
+    """Let a locked user stay, who was to be erased."""
+    await update_row(db, user, erase_after=None)
+    await record(db, tables.audit, "user.deletion_undone", actor, user.id)
 
 
 async def erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:

@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime
 from typing import Any, Final, Self
 
-from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select
+from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select, text
 from sqlalchemy.orm import Mapped, MappedAsDataclass, declared_attr, mapped_column, validates
 from uuid_utils.compat import uuid7
 
@@ -80,7 +80,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
         DateTime(timezone=True), default=None
     )
     erase_after: Mapped[datetime | None] = mapped_column(
-        DateTime(timezone=True), init=False, default=None, index=True
+        DateTime(timezone=True), init=False, default=None
     )
     created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), init=False, server_default=func.now()
@@ -156,6 +156,10 @@ def _complete(model: type[Any], table: Table) -> None:
             "the mixin first, keyword-only, and equal only to itself"
         )
     Index(f"ix_{table.name}_created_at_id", table.c.created_at, table.c.id)
+    is_leaving = table.c.erase_after.is_not(None)
+    Index(f"ix_{table.name}_erase_after", table.c.erase_after, postgresql_where=is_leaving)
+    is_admin = text("role = 'admin'")
+    Index(f"ix_{table.name}_admins", table.c.id, postgresql_where=is_admin)
     roles = ", ".join(f"'{role}'" for role in ROLES)
     table.append_constraint(CheckConstraint(f"role IN ({roles})", name="role"))
     Tables.of(table)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.clock import Instant
@@ -97,7 +97,7 @@ async def keep_an_admin(db: Db, model: type[U], leaving: uuid.UUID) -> None:
     Raises:
         LastAdminError: nobody else is.
     """
-    is_staying = (model.role == "admin", model.is_active, model.erase_after.is_(None))
+    is_staying = (_is_admin(model), model.is_active, model.erase_after.is_(None))
     admins = select(model.id).where(*is_staying)
     ids = (await db.scalars(admins.order_by(model.id).with_for_update())).all()
     if list(ids) == [leaving]:
@@ -106,19 +106,33 @@ async def keep_an_admin(db: Db, model: type[U], leaving: uuid.UUID) -> None:
 
 async def has_admin(db: Db, model: type[U]) -> bool:
     """Whether there is an admin, active or not."""
-    admins = select(model.id).where(model.role == "admin")
+    admins = select(model.id).where(_is_admin(model))
     return bool(await db.scalar(select(admins.exists())))
 
 
-async def due_for_erasure(db: Db, model: type[U], now: Instant, *, limit: int) -> Sequence[U]:
-    """Give users whose grace period is over, locked; those that another process has are left."""
-    due = select(model).where(model.erase_after <= now).order_by(model.erase_after).limit(limit)
-    return (await db.scalars(due.with_for_update(skip_locked=True))).all()
+async def due_for_erasure(
+    db: Db, model: type[U], now: Instant, *, limit: int
+) -> Sequence[uuid.UUID]:
+    """Give the ids of users whose grace period is over, the first of them first."""
+    due = select(model.id).where(model.erase_after <= now)
+    return (await db.scalars(due.order_by(model.erase_after).limit(limit))).all()
+
+
+async def lock_due(db: Db, model: type[U], user_id: uuid.UUID, now: Instant) -> U | None:
+    """Give a user whose grace period is over, locked; None when another process has them."""
+    due = select(model).where(model.id == user_id, model.erase_after <= now)
+    found: U | None = await db.scalar(due.with_for_update(skip_locked=True))
+    return found
 
 
 def facts_of(user: UserMixin) -> dict[str, Any]:
     """Give what the audit says of a user: the answer's fields, no secret among them."""
     return {name: getattr(user, name) for name in _AUDITED}
+
+
+def _is_admin(model: type[UserMixin]) -> ColumnElement[bool]:
+    """Ask as the index of admins does: a parameter would have all users read."""
+    return model.role == literal_column("'admin'")
 
 
 def _order(model: type[U], name: str) -> Order:

@@ -103,7 +103,7 @@ class UserRoutes:
         user = await self._users.create_user(
             payload, actor=self._gate.actor_of(request), db=unit_of(request)
         )
-        response.headers["Location"] = f"{request.url.path}/{user.id}"
+        response.headers["Location"] = f"{request.scope['path']}/{user.id}"
         return _shown(user, response)
 
     async def list_users(self, query: Annotated[ListQuery, Query()]) -> UserPage:

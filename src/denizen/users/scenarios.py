@@ -16,7 +16,7 @@ from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue
+from denizen.mail.queries import enqueue, forget_notices
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
@@ -86,11 +86,13 @@ class UserScenarios(Generic[U]):
     async def find_user(self, name: str, *, db: Db | None = None) -> U:
         """Give the user whom an operator means by an id, an e-mail or a username.
 
+        Also one who is to be erased: an operator may have that done at once.
+
         Raises:
             NotFoundError: nobody is called that.
         """
         user = await self._read(lambda unit: queries.find_user(unit, self._user_model, name), db)
-        return _require(user)
+        return _require(user, also_leaving=True)
 
     async def list_users(
         self,
@@ -156,7 +158,8 @@ class UserScenarios(Generic[U]):
             if given.get("is_active") is False:
                 await void_links(db, tables, user)
             if user.email_key != key:
-                await void_links(db, tables, user, "email_changing")
+                await forget_notices(db, tables.outbox, user_id)
+                await void_links(db, tables, user)
                 await void(db, tables.tokens, user_id, Purpose.EMAIL_UNDO)
                 await self._welcome(db, user, actor)
             await self._record(db, "user.updated", actor, user, before)

@@ -1,5 +1,7 @@
 """The audit log: written with the act, readable by those who may, changed by nobody."""
 
+import time
+import uuid
 from typing import Any
 
 import asyncpg
@@ -116,13 +118,16 @@ async def test_t_db_1_serving_role_can_only_add(databases: Databases, sql: str) 
             await serving.execute(sql)
 
 
-async def test_purge_spares_the_last_day(databases: Databases, denizen: Denizen[UserModel]) -> None:
-    """The owner's function removes old events, and never today's, whatever it is told."""
+async def test_purge_spares_the_last_month(
+    databases: Databases, denizen: Denizen[UserModel]
+) -> None:
+    """The owner's function removes old events, and never this month's, whatever it is told."""
     await denizen.users.create_user(CreateUser(email="a@example.com", username="a"))
     async with superuser(databases.superuser_url) as watcher:
-        await watcher.execute("UPDATE audit_events SET at = now() - interval '3 days'")
+        old = uuid.UUID(int=int((time.time() - 31 * 86_400) * 1000) << 80)
+        await watcher.execute("UPDATE audit_events SET id = $1", old)
         await denizen.users.create_user(CreateUser(email="b@example.com", username="b"))
-        await watcher.execute("SELECT audit_purge(now() + interval '1 year')")
+        assert await watcher.fetchval("SELECT audit_purge(now() + interval '1 year')") == 1
 
         assert await watcher.fetchval("SELECT count(*) FROM audit_events") == 1
 

@@ -78,10 +78,11 @@ def test_user_goes_through_its_life_by_any_name(folder: Path) -> None:
     kept = command(folder, "users", "delete", "life", stdin="")
     assert kept.returncode != 0
     assert _json(command(folder, "users", "show", "life", "--json"))["id"] == user["id"]
-    deleted = command(folder, "users", "delete", "life", "--yes", "--json")
-    assert _json(deleted) == {"deleted": user["id"]}
+    deleted = command(folder, "users", "delete", "life", "--yes", "--erase-now", "--json")
+    assert _json(deleted) == {"deleted": user["id"], "erased": True}
     gone = command(folder, "users", "show", "life")
     assert (gone.returncode, gone.stderr) == (1, "denizen: no such user\n")
+    assert command(folder, "users", "create", "life@example.com", "life").returncode == 0
 
 
 def test_taken_names_are_refused_by_field(folder: Path) -> None:

@@ -20,7 +20,8 @@ CALLERS = 50
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Give settings with patience: it is the database's word that counts, not a busy machine's."""
-    return settings.model_copy(update={"database_pool_timeout": 20.0})
+    patience = {"database_pool_timeout": 20.0, "database_connect_timeout": 20.0}
+    return settings.model_copy(update=patience)
 
 
 def _spellings(word: str, count: int) -> list[str]:

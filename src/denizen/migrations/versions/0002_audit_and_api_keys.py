@@ -9,19 +9,34 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# They run with the rights of the schema's owner: the role that serves can't change events itself.
-# search_path is fixed, so that nobody's table of the same name is meant.
+# They run with the rights of the schema's owner: the role that serves can't change events itself,
+# and through these only those of who is gone and those of a month ago.
+# search_path is fixed, with temporary tables last in it: nobody's table of the same name is meant.
 BLANK = """
 CREATE FUNCTION audit_blank(whom uuid) RETURNS void LANGUAGE sql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
-    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{}', after = '{}'
-    WHERE user_id = whom
+SET search_path TO {schema}, pg_temp AS $$
+    UPDATE audit_events SET address = NULL, user_agent = NULL, before = '{{}}', after = '{{}}'
+    WHERE user_id = whom AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom);
+    UPDATE audit_events SET address = NULL, user_agent = NULL
+    WHERE actor_id = whom AND actor_id <> user_id
+    AND NOT EXISTS (SELECT 1 FROM users WHERE id = whom)
 $$
 """
 PURGE = """
-CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS void LANGUAGE sql SECURITY DEFINER
-SET search_path FROM CURRENT AS $$
-    DELETE FROM audit_events WHERE at < least(older_than, now() - interval '1 day')
+CREATE FUNCTION audit_purge(older_than timestamptz) RETURNS bigint LANGUAGE sql SECURITY DEFINER
+SET search_path TO {schema}, pg_temp AS $$
+    WITH old AS (
+        SELECT user_id, id FROM audit_events
+        -- the smallest UUIDv7 of that moment: ids are indexed, in order of time
+        WHERE id < rpad(lpad(to_hex((extract(
+            epoch FROM least(older_than, now() - interval '30 days')) * 1000)::bigint
+        ), 12, '0'), 32, '0')::uuid
+        ORDER BY id LIMIT 10000
+    ), gone AS (
+        DELETE FROM audit_events a USING old
+        WHERE a.user_id = old.user_id AND a.id = old.id RETURNING 1
+    )
+    SELECT count(*) FROM gone
 $$
 """
 
@@ -56,7 +71,8 @@ def upgrade() -> None:
         sa.Column("last_used_at", instant),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
     )
-    op.execute(BLANK)
-    op.execute(PURGE)
+    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    op.execute(BLANK.format(schema=schema))
+    op.execute(PURGE.format(schema=schema))
     for function in ("audit_blank(uuid)", "audit_purge(timestamptz)"):
         op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")

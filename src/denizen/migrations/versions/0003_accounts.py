@@ -14,7 +14,21 @@ INSTANT = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("erase_after", INSTANT))
-    op.create_index("ix_users_erase_after", "users", ["erase_after"])
+    op.create_index(
+        "ix_users_erase_after",
+        "users",
+        ["erase_after"],
+        postgresql_where=sa.text("erase_after IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_audit_events_actor_id",
+        "audit_events",
+        ["actor_id"],
+        postgresql_where=sa.text("actor_id <> user_id"),
+    )
+    op.create_index(
+        "ix_users_admins", "users", ["id"], postgresql_where=sa.text("role = 'admin'")
+    )
     _devices()
     _links_and_mails()
     op.create_table(
@@ -48,6 +62,7 @@ def _devices() -> None:
             ["user_id"], ["users.id"], name="fk_known_networks_user_id", ondelete="CASCADE"
         ),
     )
+    op.create_index("ix_known_networks_last_used_at", "known_networks", ["last_used_at"])
 
 
 def _links_and_mails() -> None:

@@ -1,0 +1,30 @@
+"""What the audit's events are called, in nouns: nobody's gender is guessed."""
+
+from denizen.pages.words import Words
+
+
+def event_name(words: Words, action: str) -> str:
+    """Give the name of an action; one that has none is shown as it is."""
+    gettext = words.gettext
+    names = {
+        "session.started": gettext("Sign-in"),
+        "session.refused": gettext("Failed sign-in"),
+        "session.ended": gettext("End of a session"),
+        "session.all_ended": gettext("End of all other sessions"),
+        "password.changed": gettext("Change of the password"),
+        "password.link_made": gettext("Link to set a password"),
+        "email.verified": gettext("Confirmation of the e-mail address"),
+        "email.change_requested": gettext("Request to change the e-mail address"),
+        "email.change_cancelled": gettext("Withdrawal of that request"),
+        "email.changed": gettext("Change of the e-mail address"),
+        "email.change_undone": gettext("Return to the old e-mail address"),
+        "user.registered": gettext("Registration"),
+        "user.created": gettext("Creation of the account"),
+        "user.updated": gettext("Change of the account"),
+        "user.deletion_requested": gettext("Request to delete the account"),
+        "user.deletion_undone": gettext("Withdrawal of the deletion"),
+        "user.erased": gettext("Erasure of the account"),
+        "key.created": gettext("Creation of an API key"),
+        "key.revoked": gettext("Revocation of an API key"),
+    }
+    return names.get(action, action)
