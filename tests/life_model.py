@@ -5,119 +5,25 @@ wait, links that work and sessions that live are lists; what ends is taken out. 
 the order of the acts.
 """
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
-DAY: Final = timedelta(days=1)
-GRACE: Final = 30 * DAY
-IDLE: Final = 7 * DAY
-LIFE: Final = {
-    "registration": DAY,
-    "email-verification": DAY,
-    "email-change": DAY,
-    "email-undo": 30 * DAY,
-    "deletion-undo": 30 * DAY,
-}
-PURPOSE: Final = {
-    "registration": "registration",
-    "email_verification": "email-verification",
-    "invitation": "password-reset",
-    "password_reset": "password-reset",
-    "email_change": "email-change",
-    "email_changing": "email-undo",
-    "email_change_undone": "password-reset",
-    "deletion": "deletion-undo",
-}
-# queued mails, and links, that lead into an account: void when it changes
-_MAILS_IN: Final = frozenset({"email_verification", "invitation", "password_reset", "email_change"})
-_LINKS_IN: Final = ("email-verification", "password-reset", "email-change")
-
-
-@dataclass(eq=False, slots=True)
-class Account:
-    """Somebody's account; `id` is learnt from the answer."""
-
-    serial: int
-    email: str
-    username: str
-    password: str | None
-    role: str = "user"
-    locale: str = "en"
-    is_active: bool = True
-    verified: bool = True
-    version: int = 1
-    erase_at: timedelta | None = None
-    id: str = ""
-
-    @property
-    def key(self) -> str:
-        """What makes two addresses the same."""
-        return self.email.casefold()
-
-    @property
-    def is_open(self) -> bool:
-        """Neither disabled nor about to be erased."""
-        return self.is_active and self.erase_at is None
-
-    @property
-    def can_sign_in(self) -> bool:
-        """Whether a right password opens a session."""
-        return self.is_open and self.verified
-
-    @property
-    def agent(self) -> str:
-        """A device that nobody else has."""
-        return f"canary-{self.serial}"
-
-    def facts(self) -> tuple[Any, ...]:
-        """Give what an admin sees changed."""
-        told = (self.email, self.username, self.role, self.is_active, self.verified, self.locale)
-        return told
-
-
-@dataclass(eq=False, slots=True)
-class Session:
-    """A signed-in device; `text` and `id` are learnt from answers."""
-
-    account: Account
-    began: timedelta
-    seen: timedelta
-    text: str = ""
-
-
-@dataclass(eq=False, slots=True)
-class Link:
-    """A token that was mailed; registrations belong to an address, all others to an account."""
-
-    purpose: str
-    owner: Account | str
-    request: int
-    email: str
-    until: timedelta
-    text: str = ""
-
-
-@dataclass(eq=False, slots=True)
-class Mail:
-    """A mail that waits; `id` is learnt from its row."""
-
-    number: int
-    kind: str
-    email: str
-    account: Account | None = None
-    id: uuid.UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A mail that is to arrive: where, and with which link."""
-
-    mail: Mail
-    to: str
-    link: Link | None
+from life_things import (
+    DAY,
+    GRACE,
+    IDLE,
+    LIFE,
+    LINKS_IN,
+    MAILS_IN,
+    PURPOSE,
+    Account,
+    Due,
+    Link,
+    Mail,
+    Session,
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -180,15 +86,13 @@ class Model:
         self.outbox = [
             one
             for one in self.outbox
-            if one.kind not in _MAILS_IN
+            if one.kind not in MAILS_IN
             or (one.account is not account and one.email.casefold() != key)
         ]
-        self._void(account, *_LINKS_IN)
+        self._void(account, *LINKS_IN)
 
     def _end_sessions(self, account: Account, but: Session | None = None) -> None:
-        self.sessions = [
-            one for one in self.sessions if one.account is not account or one is but
-        ]
+        self.sessions = [one for one in self.sessions if one.account is not account or one is but]
 
     def _seen(self, session: Session) -> bool:
         if not self.is_live(session):
@@ -394,7 +298,7 @@ class Model:
             self._event(account, "user.updated", account)
         return 200
 
-    def _asked_again(self, mine: Session, password: str) -> int:
+    def _asked_again(self, mine: Session, password: str | None) -> int:
         if not self._seen(mine):
             return 401
         if mine.account.password == password:
@@ -403,7 +307,7 @@ class Model:
         return 403
 
     def change_password(
-        self, mine: Session, current: str, password: str, *, is_good: bool
+        self, mine: Session, current: str | None, password: str, *, is_good: bool
     ) -> int:
         """Change one's password."""
         refused = self._asked_again(mine, current)
@@ -422,7 +326,7 @@ class Model:
         self._queue("password_changed", account.email, account)
         self._event(account, "password.changed", actor)
 
-    def change_email(self, mine: Session, email: str, password: str) -> int:
+    def change_email(self, mine: Session, email: str, password: str | None) -> int:
         """Ask for another address."""
         if refused := self._asked_again(mine, password):
             return refused
@@ -432,7 +336,7 @@ class Model:
         self._event(account, "email.change_requested", account)
         return 202
 
-    def delete_me(self, mine: Session, password: str) -> int:
+    def delete_me(self, mine: Session, password: str | None) -> int:
         """Ask to be erased."""
         if refused := self._asked_again(mine, password):
             return refused
@@ -549,19 +453,17 @@ class Model:
 
     def due_for_erasure(self) -> list[Account]:
         """Give whose grace is over, the longest over first."""
-        due = [one for one in self.accounts if one.erase_at is not None and one.erase_at <= self.now]
+        due = [
+            one for one in self.accounts if one.erase_at is not None and one.erase_at <= self.now
+        ]
         return sorted(due, key=lambda one: one.erase_at or self.now)
 
     # the post
 
     def deliver(self) -> list[Due]:
         """Send what waits."""
-        found = []
-        for mail in self.outbox:
-            if (due := self._due(mail)) is not None:
-                found.append(due)
-        self.outbox.clear()
-        return found
+        waiting, self.outbox = self.outbox, []
+        return [due for mail in waiting if (due := self._due(mail)) is not None]
 
     def _due(self, mail: Mail) -> Due | None:
         account = mail.account or self.by_email(mail.email)
