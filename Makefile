@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format words bench build clean
+.PHONY: help serve test fuzz check format words bench build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,15 @@ test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/python -m pytest -n auto
 	test -z "$(OTHER_POSTGRES)" || \
 	  DENIZEN_TEST_POSTGRES_BIN=$(OTHER_POSTGRES) $(BIN)/python -m pytest -n auto $(ON_DATABASE)
+
+# every example has a seed of its own, counted from the first; one that fails says how to repeat it
+FUZZ := tests/integration/machines tests/integration/http/test_openapi_fuzz.py
+SEED ?= $(shell date +%s)
+EXAMPLES ?= 1000
+
+fuzz: $(VENV)/installed-dev ## the state machines with examples nobody has seen (EXAMPLES=1000 SEED=)
+	@echo "SEED=$(SEED)"
+	FUZZ_SEED=$(SEED) FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto $(FUZZ)
 
 check: $(VENV)/installed-dev ## lint, format, types and import rules
 	$(BIN)/ruff check

@@ -1,14 +1,17 @@
 """Fixtures for everything above the data layer: a migrated database, the app, and people in it."""
 
+import atexit
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis.configuration import set_hypothesis_home_dir
 from pydantic import SecretStr
 
 from denizen.app import Denizen, create_app
@@ -20,6 +23,11 @@ from denizen.users.model import UserModel
 from mailserver import Mailbox, mail_server
 from post import Post
 from support import PASSWORD, Api, StatementCounter, an_admin
+
+# hypothesis keeps tables and constants on disk; not in the working directory
+_HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")
+atexit.register(_HOME.cleanup)
+set_hypothesis_home_dir(_HOME.name)
 
 
 def pytest_configure(config: pytest.Config) -> None:

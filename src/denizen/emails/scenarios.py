@@ -18,7 +18,7 @@ from denizen.mail.queue import may_mail, queue_asked
 from denizen.parts import Parts
 from denizen.passwords.check import lock_checked, require_current_password
 from denizen.tokens.model import LinkToken, Purpose
-from denizen.tokens.queries import find_live, open_link, void, void_since
+from denizen.tokens.queries import find_live, find_undo, open_link, void, void_since
 from denizen.tokens.voiding import void_links
 from denizen.users.erasure import keep
 from denizen.users.model import UserMixin
@@ -169,19 +169,24 @@ class EmailScenarios(Generic[U]):
         is_undo = purpose is Purpose.EMAIL_UNDO
         owner = Actor("user", user.id, actor.address, actor.user_agent)
         before = {"email": user.email}
-        if is_undo:  # of what came later, or the other gets a way back; what came before stays
-            await forget_notices(db, tables.outbox, user.id, row.request_id)
+        since = row.request_id if is_undo else await self._way_back(db, user.id, row.email)
+        if since is not None:  # who is back at an address, however, drops the ways back from later
+            await forget_notices(db, tables.outbox, user.id, since)
+            await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, since)
         await void_links(db, tables, user)
         verified_at = self._parts.clock.now()
         await update_row(db, user, email=row.email, email_verified_at=verified_at)
         if is_undo:
-            await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, row.request_id)
             await self._mail(db, "email_change_undone", user, actor, to=user.email)
         if is_undo and user.erase_after is not None:
             await keep(db, tables, user, owner)
         action = "email.change_undone" if is_undo else "email.changed"
         after = {"email": user.email}
         await record(db, tables.audit, action, owner, user.id, before=before, after=after)
+
+    async def _way_back(self, db: Db, user_id: uuid.UUID, email: str) -> uuid.UUID | None:
+        tokens, now = self._parts.tables.tokens, self._parts.clock.db_now
+        return await find_undo(db, tokens, user_id, email_key(email), now)
 
     async def _open(self, db: Db, purpose: Purpose, token: LinkToken | None) -> tuple[Row[Any], U]:
         tokens, now = self._parts.tables.tokens, self._parts.clock.db_now

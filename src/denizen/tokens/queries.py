@@ -13,6 +13,7 @@ from denizen.db.unit import Db
 from denizen.errors import TokenInvalidError
 from denizen.tokens.model import LinkToken, Purpose
 from denizen.users.model import UserMixin
+from denizen.users.values import email_key
 
 U = TypeVar("U", bound=UserMixin)
 
@@ -153,6 +154,16 @@ async def void_since(
     """Void an owner's tokens of one purpose that come from this request or a later one."""
     mine = (tokens.c.user_id == user_id, tokens.c.purpose == purpose)
     await db.execute(delete(tokens).where(*mine, tokens.c.request_id >= request_id))
+
+
+async def find_undo(
+    db: Db, tokens: Table, user_id: uuid.UUID, key: str, now: Instant
+) -> uuid.UUID | None:
+    """Give the first request that left a way back to an address, by its key; None without any."""
+    mine = (tokens.c.user_id == user_id, tokens.c.purpose == Purpose.EMAIL_UNDO)
+    live = select(tokens.c.email, tokens.c.request_id).where(*mine, tokens.c.expires_at > now)
+    rows = (await db.execute(live.order_by(tokens.c.request_id))).all()
+    return next((row.request_id for row in rows if email_key(row.email) == key), None)
 
 
 async def purge(db: Db, tokens: Table, now: Instant) -> int:

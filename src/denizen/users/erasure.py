@@ -19,7 +19,7 @@ from denizen.parts import Parts
 from denizen.passwords.check import forget_failures
 from denizen.sessions.queries import end_all_sessions
 from denizen.tables import Tables
-from denizen.tokens.model import registration_id
+from denizen.tokens.model import Purpose, registration_id
 from denizen.tokens.queries import void
 from denizen.tokens.voiding import void_links
 from denizen.users.model import UserMixin
@@ -35,6 +35,7 @@ async def put_to_erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     await update_row(db, user, erase_after=parts.clock.db_now + literal(GRACE, Interval))
     await end_all_sessions(db, tables.sessions, user.id)
     await void_links(db, tables, user)
+    await void(db, tables.tokens, user.id, Purpose.DELETION_UNDO)  # it undoes an earlier one
     await enqueue(
         db,
         tables.outbox,

@@ -4,37 +4,34 @@ The app is served on a loopback port, so that its database pool lives on one eve
 that a real HTTP server stands before it. Every run has the same seed; only ids differ.
 """
 
-import atexit
 import contextlib
+import itertools
 import socket
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 import schemathesis
 import uvicorn
 from fastapi import FastAPI
-from hypothesis.configuration import set_hypothesis_home_dir
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import StopReason, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
+from schemathesis.schemas import BaseSchema
 
 from denizen.app import Denizen, create_app
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from support import PASSWORD, Api, a_user
+from world import EXAMPLES as FUZZ
+from world import SEED
 
-# hypothesis keeps tables and constants on disk; not in the working directory
-_HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")
-atexit.register(_HOME.cleanup)
-set_hypothesis_home_dir(_HOME.name)
-
-SEED = 20261124
 EXAMPLES = 60  # of each operation, besides the boundary values that its schema yields
+WALKS = FUZZ or 60
 
 
 @contextlib.contextmanager
@@ -100,6 +97,40 @@ def _config(email: str) -> SchemathesisConfig:
     )
 
 
+def _walking(token: str) -> SchemathesisConfig:
+    """Say how to walk: from answer to answer, with a session that nothing on the way ends."""
+    off = {"enabled": False}
+    phases = {"examples": off, "coverage": off, "fuzzing": off, "stateful": {"max-steps": 8}}
+    return SchemathesisConfig.from_dict(
+        {
+            "seed": SEED,
+            "cache": {"enabled": False},
+            "continue-on-failure": True,
+            "headers": {"Authorization": f"Bearer {token}"},
+            "phases": phases,
+            "generation": {
+                "mode": "positive",
+                "max-examples": WALKS,
+                "deterministic": True,
+                "no-shrink": True,
+            },
+            "checks": {"positive_data_acceptance": {"enabled": False}},
+        }
+    )
+
+
+def _name_anew(schema: BaseSchema) -> None:
+    """Have every user that is created be somebody new: made-up addresses are none, or taken."""
+    numbers = itertools.count(1)
+
+    @schema.hook
+    def map_body(context: Any, body: Any) -> Any:
+        if context.operation.label != "POST /v1/users":
+            return body
+        new = f"walker{next(numbers)}"
+        return {"email": f"{new}@example.com", "username": new}
+
+
 def _failures(recorder: ScenarioRecorder) -> Iterator[tuple[str, str]]:
     """Give what is wrong in a scenario, each with a request that shows it."""
     for checks in recorder.checks.values():
@@ -117,27 +148,31 @@ def _answers(recorder: ScenarioRecorder) -> Iterator[tuple[str, int]]:
             yield operation.label, interaction.response.status_code
 
 
-def test_every_answer_is_as_documented(served: str, admin_email: str) -> None:
-    """No 5xx, no undocumented status, content type or body, and no bad request accepted."""
-    schema = schemathesis.openapi.from_url(f"{served}/openapi.json", config=_config(admin_email))
+def _tried(schema: BaseSchema) -> Iterator[ScenarioRecorder]:
+    """Run schemathesis to its end and give every scenario; none may have failed."""
     wrong: dict[str, str] = {}
-    answers: Counter[tuple[str, int]] = Counter()
     stopped: StopReason | None = None
-
     for event in from_schema(schema).execute():
         if isinstance(event, events.ScenarioFinished):
             wrong.update(_failures(event.recorder))
-            answers.update(_answers(event.recorder))
+            yield event.recorder
         elif isinstance(event, events.NonFatalError):
             wrong[f"{event.label}: {event.value!r}"] = ""
         elif isinstance(event, events.FatalError):
             raise event.exception
         elif isinstance(event, events.EngineFinished):
             stopped = event.stop_reason
-
     told = (f"{what}\n  {sample}" for what, sample in sorted(wrong.items()))
     assert not wrong, f"{len(wrong)} failures:\n" + "\n".join(told)
     assert stopped == StopReason.COMPLETED
+
+
+def test_every_answer_is_as_documented(served: str, admin_email: str) -> None:
+    """No 5xx, no undocumented status, content type or body, and no bad request accepted."""
+    schema = schemathesis.openapi.from_url(f"{served}/openapi.json", config=_config(admin_email))
+
+    answers = Counter(answer for walk in _tried(schema) for answer in _answers(walk))
+
     # otherwise little was tried: nobody was signed in, or nothing was found
     labels = {label for label, _ in answers}
     succeeded = {label for label, status in answers if status < 300}
@@ -147,6 +182,27 @@ def test_every_answer_is_as_documented(served: str, admin_email: str) -> None:
     for thing in ("registrations", "email-verifications", "email-changes", "password-resets"):
         guarded.add(f"POST /v1/{thing}/confirm")
     assert labels - succeeded <= guarded | {"POST /v1/email-changes/undo"}
+
+
+def test_what_is_created_can_be_reached_and_what_is_deleted_is_gone(
+    served: str, admin: Api
+) -> None:
+    """Walks along `Location` and ids: no answer to any operation on somebody who was deleted."""
+    assert admin.token is not None
+    document = f"{served}/openapi.json"
+    schema = schemathesis.openapi.from_url(document, config=_walking(admin.token))
+    _name_anew(schema)
+
+    walks = [list(_answers(walk)) for walk in _tried(schema.include(path_regex="^/v1/users"))]
+
+    one = "/v1/users/{id}"
+    reached = Counter(answer for walk in walks for answer in walk)
+    assert all(reached[f"{method} {one}", 200] for method in ("GET", "PATCH")), reached
+    gone = (f"DELETE {one}", 204)
+    after = Counter(
+        answer for walk in walks if gone in walk for answer in walk[walk.index(gone) + 1 :]
+    )
+    assert all(after[f"{method} {one}", 404] for method in ("GET", "PATCH")), after
 
 
 def test_document_is_of_openapi_3_1(served: str) -> None:
