@@ -122,7 +122,8 @@ async def test_row_13_keys_are_unique_bounded_and_never_null(
 def test_row_14_no_two_indexes_serve_the_same() -> None:
     """No index repeats another's leading columns, and the primary key has none beside it."""
     table = table_of(UserModel)
-    leading = [tuple(c.name for c in index.columns) for index in table.indexes]
+    whole = [i for i in table.indexes if i.dialect_options["postgresql"]["where"] is None]
+    leading = [tuple(c.name for c in index.columns) for index in whole]
     leading += [
         tuple(c.name for c in constraint.columns)
         for constraint in table.constraints

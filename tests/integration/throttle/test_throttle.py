@@ -67,6 +67,7 @@ def _wide(databases: Databases) -> DBSessionManager:
             pool_timeout=patience,
             lock_timeout=patience,
             statement_timeout=patience,
+            connect_timeout=patience,
         )
     )
 

@@ -20,7 +20,8 @@ CALLERS = 50
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Give settings with patience: it is the database's word that counts, not a busy machine's."""
-    patience = {"database_pool_timeout": 20.0, "database_connect_timeout": 20.0}
+    names = ("pool", "connect", "statement", "lock")
+    patience = {f"database_{name}_timeout": 20.0 for name in names}
     return settings.model_copy(update=patience)
 
 
