@@ -29,10 +29,11 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
+from denizen.http.headers import HSTS, WithHeaders
 from denizen.http.hot import HotRoute
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
-from denizen.http.route import Route, convert, share_methods
+from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
 from denizen.keys.scenarios import KeyScenarios
@@ -226,6 +227,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
         )
     app.add_middleware(Unambiguous)
     is_secure = settings.service_url.startswith("https:")
+    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
     return app
 
 
