@@ -27,6 +27,7 @@ from denizen.http.hot import HotRoute
 from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
+from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.parts import Parts, Tables
 from denizen.passwords.hasher import PasswordHasher
@@ -81,6 +82,7 @@ class Denizen(Generic[U]):
         self.sessions: SessionScenarios[U] = SessionScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
         self._gate = Gate(self.sessions, self.keys)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
@@ -126,7 +128,8 @@ class Denizen(Generic[U]):
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         await self.start()
         try:
-            yield
+            async with self.imports.serving():
+                yield
         finally:
             await self.stop()
 

@@ -8,6 +8,7 @@ from sqlalchemy import Table
 from denizen.audit.model import audit_table
 from denizen.clock import Clock
 from denizen.db.manager import DBSessionManager
+from denizen.imports.model import imports_table, refusals_table
 from denizen.keys.model import keys_table
 from denizen.passwords.hasher import PasswordHasher
 from denizen.sessions.model import sessions_table
@@ -23,11 +24,19 @@ class Tables:
     sessions: Table
     audit: Table
     keys: Table
+    imports: Table
+    refusals: Table
 
     @classmethod
     def of(cls, users: Table) -> "Tables":
         """Give the tables, made at the first call."""
-        return cls(sessions_table(users), audit_table(users), keys_table(users))
+        return cls(
+            sessions=sessions_table(users),
+            audit=audit_table(users),
+            keys=keys_table(users),
+            imports=imports_table(users),
+            refusals=refusals_table(users),
+        )
 
 
 @dataclass(frozen=True, slots=True)

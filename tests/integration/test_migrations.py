@@ -25,7 +25,14 @@ from processes import free_port
 from support import superuser
 
 _TABLES: Final = Tables.of(table_of(UserModel))
-OURS: Final = (table_of(UserModel), _TABLES.sessions, _TABLES.audit, _TABLES.keys)
+OURS: Final = (
+    table_of(UserModel),
+    _TABLES.sessions,
+    _TABLES.audit,
+    _TABLES.keys,
+    _TABLES.imports,
+    _TABLES.refusals,
+)
 NAMES: Final = frozenset(table.name for table in OURS)
 FAILING: Final = '''"""fails at its second statement"""
 from alembic import op

@@ -3,7 +3,6 @@
 Works in the transaction of whoever calls and ends none. Knows nothing of what the rows mean.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal
 
@@ -16,8 +15,6 @@ Sink = Callable[[bytes], Awaitable[object]]
 Form = Literal["csv", "lines"]
 
 _PATIENCE: Final = 86_400.0  # seconds; the one who reads or feeds may be slow
-_SPECIAL: Final = re.compile(r"[\\\t\n\r]")
-_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 # A line is a column of its own, written as it stands: CSV whose quote and delimiter never occur in
 # text without control characters, such as JSON.
 _FORMS: Final[dict[Form, dict[str, Any]]] = {
@@ -26,15 +23,8 @@ _FORMS: Final[dict[Form, dict[str, Any]]] = {
 }
 
 
-def cell(value: str | None) -> str:
-    """Give a value as COPY's text form has it; cells are joined by tabs, rows end in a newline."""
-    if value is None:
-        return r"\N"
-    return value.translate(_ESCAPES) if _SPECIAL.search(value) else value
-
-
 async def copy_in(db: Db, table: Table, columns: Sequence[str], rows: bytes) -> None:
-    """Add rows, in the text form of `cell`, to a table.
+    """Add rows to a table, in COPY's text form: cells between tabs, rows ended by a newline.
 
     Raises:
         DataError: through the unit: a row does not fit, or the database is out of reach.

@@ -24,6 +24,8 @@ _GRANTS: Final = {
     "TABLE sessions": "SELECT, INSERT, UPDATE, DELETE",
     "TABLE api_keys": "SELECT, INSERT, UPDATE",
     "TABLE audit_events": "SELECT, INSERT",
+    "TABLE imports": "SELECT, INSERT, UPDATE",
+    "TABLE import_refusals": "SELECT, INSERT, DELETE",
     "TABLE alembic_version": "SELECT",
     "FUNCTION audit_blank(uuid)": "EXECUTE",
     "FUNCTION audit_purge(timestamptz)": "EXECUTE",

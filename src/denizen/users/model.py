@@ -6,7 +6,7 @@ mixin on ours. Keys for uniqueness are derived from what was typed whenever that
 
 import uuid
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select
 from sqlalchemy.orm import Mapped, MappedAsDataclass, declared_attr, mapped_column, validates
@@ -18,6 +18,7 @@ from denizen.errors import InvalidError
 from denizen.users.values import (
     EMAIL_KEY_MAX,
     EMAIL_MAX,
+    HASH_MAX,
     ROLES,
     USERNAME_KEY_MAX,
     USERNAME_MAX,
@@ -28,8 +29,6 @@ from denizen.users.values import (
     parse_username,
     username_key,
 )
-
-HASH_MAX: Final = 512
 
 
 class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):

@@ -26,6 +26,7 @@ USERNAME_MAX: Final = 64  # code points
 # EMAIL_MAX octets; a longer key of a name is refused (casefold makes up to three letters of one).
 EMAIL_KEY_MAX: Final = 3 * LOCAL_PART_MAX + 1 + 253
 USERNAME_KEY_MAX: Final = 3 * USERNAME_MAX
+HASH_MAX: Final = 512  # of a password, whoever made it
 
 # What nearly everybody has: short, ASCII, and valid as it stands, so that its key is its lower case
 # (a property test compares). The libraries take 20 times as long, which a million rows feel.

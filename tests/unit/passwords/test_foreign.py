@@ -7,7 +7,7 @@ import pytest
 
 from denizen.passwords.foreign import read_hash
 from denizen.passwords.hasher import PasswordHasher
-from denizen.users.model import HASH_MAX
+from denizen.users.values import HASH_MAX
 
 PASSWORD = "пароль correct horse battery"
 # Made by Django 5.2, libpass 1.9 and pwdlib 0.3 (what fastapi-users uses).
