@@ -22,11 +22,13 @@ from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
 from denizen.errors import DenizenError
+from denizen.exports.scenarios import ExportScenarios
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.hot import HotRoute
 from denizen.http.problems import ProblemView
 from denizen.http.route import Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
+from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.parts import Parts, Tables
@@ -82,6 +84,7 @@ class Denizen(Generic[U]):
         self.sessions: SessionScenarios[U] = SessionScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self.exports: ExportScenarios[U] = ExportScenarios(parts)
         self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
         self._gate = Gate(self.sessions, self.keys)
 
@@ -97,6 +100,7 @@ class Denizen(Generic[U]):
             UserRoutes(self.users, self._gate).router,
             sessions.router,
             AuditRoutes(self.audit, self._gate).router,
+            ImportRoutes(self.imports, self._gate, limit=self.settings.import_max * 2**20).router,
         ]
         share_methods(*routers)
         for one in routers:

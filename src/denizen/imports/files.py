@@ -44,6 +44,13 @@ _RUSSIAN: Final = re.compile(
 _MIXED_WORD: Final = re.compile("[A-Za-z][А-яЁё]|[А-яЁё][A-Za-z]")
 
 
+# archives, images, documents: what people upload by mistake
+_NO_TEXT: Final = (
+    b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"7z\xbc\xaf", b"\x28\xb5\x2f\xfd", b"Rar!", b"%PDF",
+    b"\x89PNG", b"\xff\xd8\xff", b"\xd0\xcf\x11\xe0", b"PGDMP", b"SQLite format 3",
+)  # fmt: skip
+
+
 class FileError(Exception):
     """Raised when a file can't be read as a whole: nothing of it is imported.
 
@@ -266,7 +273,7 @@ def _guess(chunks: Callable[[], Iterator[bytes]]) -> str:
     first = next(chunks(), b"")
     if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    if b"\0" in first:
+    if b"\0" in first or first.startswith(_NO_TEXT):
         raise FileError("not_text", "this is neither CSV nor JSON")
     if _is_utf_8(chunks()) or not all(map(_is_russian, chunks())):
         return _UTF_8

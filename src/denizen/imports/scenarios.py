@@ -188,7 +188,7 @@ class ImportScenarios(Generic[U]):
         Raises:
             NotFoundError: no import of that id is under way.
         """
-        ended = {"state": "stopped", "runner": None, "finished_at": func.now()}
+        ended: dict[str, Any] = {"state": "stopped", "runner": None, "finished_at": func.now()}
         return await self._db.run(
             lambda db: self._switch(db, import_id, "import.stopped", actor, UNDER_WAY, **ended)
         )
@@ -269,7 +269,7 @@ class ImportScenarios(Generic[U]):
 
     async def _give_up(self, import_id: uuid.UUID) -> None:
         problem = {"code": "internal", "message": "something went wrong on our side", "line": 0}
-        ended = {"state": "failed", "problem": problem, "finished_at": func.now()}
+        ended: dict[str, Any] = {"state": "failed", "problem": problem, "finished_at": func.now()}
         with contextlib.suppress(DataError, NotFoundError):
             await self._db.run(
                 lambda db: self._switch(
@@ -299,7 +299,7 @@ class ImportScenarios(Generic[U]):
         **values: Any,
     ) -> Import:
         """Change the state by hand, and tell the audit."""
-        changes = {"state": "waiting"} | values
+        changes: dict[str, Any] = {"state": "waiting"} | values
         found = _require(
             await queries.change_import(db, self._imports, import_id, among=among, **changes)
         )

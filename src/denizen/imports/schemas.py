@@ -1,7 +1,7 @@
 """What goes in and out of the imports slice."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any, Self
@@ -46,6 +46,15 @@ class ImportOptions(BaseModel):
     def stored(self) -> dict[str, Any]:
         """Give what the import's row holds: all but the secret."""
         return self.model_dump(mode="json", exclude={"hash_config"})
+
+
+def said_columns(mapped: Iterable[str], ignored: Iterable[str]) -> dict[str, str | None]:
+    """Read `COLUMN=FIELD` and names of columns to leave, as `ImportOptions.columns` takes them."""
+    columns: dict[str, str | None] = dict.fromkeys(ignored)
+    for text in mapped:
+        column, _, name = text.rpartition("=")
+        columns[column] = name
+    return columns
 
 
 class RefusalView(BaseModel):

@@ -144,7 +144,8 @@ class Staging:
     def _new_user(self) -> dict[str, ColumnElement[Any]]:
         rows = self._rows.c
         plain = (*_KEYS, "email", "username", "hashed_password", "email_verified_at")
-        return {name: rows[name] for name in plain} | {
+        values: dict[str, ColumnElement[Any]] = {name: rows[name] for name in plain}
+        return values | {
             "role": func.coalesce(rows.role, "user"),
             "locale": func.coalesce(rows.locale, "en"),
             "is_active": func.coalesce(rows.is_active, True),
