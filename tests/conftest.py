@@ -51,7 +51,7 @@ def schema() -> Schema:
 
 
 @pytest.fixture
-def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     """Give settings that no environment reaches, for this test's database."""
     for name in list(Settings.model_fields):
         monkeypatch.delenv(f"DENIZEN_{name.upper()}", raising=False)
@@ -59,6 +59,7 @@ def settings(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Settings:
         database_url=SecretStr(databases.app_url),
         migrate_url=SecretStr(databases.owner_url),
         workers=1,
+        data_dir=tmp_path / "data",
         _env_file=None,
     )
 

@@ -16,7 +16,7 @@ from denizen.imports.files import Layout, records
 from denizen.imports.model import REASONS
 from denizen.imports.reader import Refusal
 from denizen.imports.recipes import REPORT_COLUMNS, Plan
-from denizen.spreadsheet import inert
+from denizen.spreadsheet import inert, plain
 
 LEFT_OUT: Final = "(left out)"
 _SECRET: Final = re.compile("passw|hash|salt|token|secret", re.IGNORECASE)
@@ -63,12 +63,16 @@ class ReportWriter:
         known = self._known(cells or ())
         head = (refusal.line, refusal.field, REASONS[refusal.code])
         if self._csv is not None:
-            self._csv.writerow([*head, *(inert(str("" if v is None else v)) for v in known)])
+            self._csv.writerow([*head, *map(self._shown, known)])
             return
         row = dict(zip(REPORT_COLUMNS, head, strict=True))
         pairs = zip(self._layout.columns, known, strict=False)
         row |= {column: value for column, value in pairs if value is not None}
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _shown(self, cell: str | None) -> str:
+        text = cell or ""
+        return inert(plain(text) if self._layout.kind == "csv" else text)
 
     def _known(self, cells: Sequence[Any]) -> list[Any]:
         return [

@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.schema import CreateTable
 
@@ -222,7 +223,8 @@ class Staging:
         """Change the users whom rows met; of two rows for one user the later counts."""
         rows, users = self._rows.c, self._users.c
         met = rows.by_email
-        latest = select(self._rows).distinct(met).order_by(met, rows.record.desc()).subquery()
+        by_user = select(self._rows).ext(distinct_on(met))
+        latest = by_user.order_by(met, rows.record.desc()).subquery()
         new = latest.c
         values: dict[str, ColumnElement[Any]] = {
             "username": case((new.is_named, new.username), else_=users.username),
