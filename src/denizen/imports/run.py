@@ -34,7 +34,7 @@ from denizen.imports.staging import Staging
 from denizen.parts import Parts
 
 Watch = Callable[[Import], None]
-BEAT: Final = 5.0  # seconds between signs of life
+BEAT: Final = 2.0  # seconds between signs of life
 _PAGE: Final = 5000  # refusals at a time
 _NEWS: Final = 0.2  # weight of the latest batch in the rate
 _CLASH: Final = {

@@ -38,7 +38,7 @@ from denizen.users.model import UserMixin
 U = TypeVar("U", bound=UserMixin)
 _log = logging.getLogger(__name__)
 POLL: Final = 2.0  # seconds between looks into the folder of uploads
-IDLE: Final = timedelta(seconds=15)  # without a sign of life an import is anybody's
+IDLE: Final = timedelta(seconds=8)  # without a sign of life an import is anybody's
 _FIRST_REFUSALS: Final = 100
 
 

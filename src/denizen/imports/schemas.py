@@ -22,23 +22,24 @@ class ImportOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     on_conflict: OnConflict = Field(
-        "skip",
+        default="skip",
         description="when the address belongs to a user: leave the user, update them, or, if there "
         "is any such row, import nothing",
     )
-    dry_run: bool = Field(False, description="check everything, write nothing")
+    dry_run: bool = Field(default=False, description="check everything, write nothing")
     verified: bool = Field(
-        False, description="the addresses are known to be their owners', where the file is silent"
+        default=False,
+        description="the addresses are known to be their owners', where the file is silent",
     )
     recipe: RecipeName | None = Field(
-        None, description="the schema that the file comes from; by default its columns tell"
+        default=None, description="the schema that the file comes from; by default its columns tell"
     )
-    encoding: Encoding | None = Field(None, description="by default the file tells")
+    encoding: Encoding | None = Field(default=None, description="by default the file tells")
     columns: dict[str, recipes.Field | None] = Field(
         default_factory=dict, description="what columns fill; null for those to ignore"
     )
     hash_config: SecretStr | None = Field(
-        None,
+        default=None,
         description="a Firebase project's password hash parameters, as its console shows them",
         max_length=4096,
     )
@@ -53,7 +54,7 @@ def said_columns(mapped: Iterable[str], ignored: Iterable[str]) -> dict[str, str
     columns: dict[str, str | None] = dict.fromkeys(ignored)
     for text in mapped:
         column, _, name = text.rpartition("=")
-        columns[column] = name
+        columns[column or text] = name if column else ""  # which is no field
     return columns
 
 
