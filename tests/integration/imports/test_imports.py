@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.errors import TakenError
+from denizen.db.errors import OutcomeUnknownError, TakenError
+from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
 from denizen.errors import InvalidError
 from denizen.imports.files import FileError
@@ -389,3 +390,49 @@ async def test_sign_up_at_the_same_moment_wins_or_loses_whole(
 
     assert (found.created + found.skipped, found.skipped) == (4000, won)
     assert len(await _users(databases)) == 4000
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_lost_answer_to_commit_is_settled_by_the_row_itself(
+    denizen: Service,
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_applied: bool,
+) -> None:
+    """Applied or not, the import knows, and each row is there once."""
+    content = "email\n" + "".join(f"u{n}@example.com\n" for n in range(12_000))
+    if is_applied:
+        commit, answers = DBSessionManager._commit, iter([False, False, False, False, True])
+
+        async def lose(self: DBSessionManager, *work: Any) -> Any:
+            done = await commit(self, *work)
+            if next(answers, False):
+                raise OutcomeUnknownError
+            return done
+
+        monkeypatch.setattr(DBSessionManager, "_commit", lose)
+    else:
+        async with superuser(databases.superuser_url) as watcher:
+            await watcher.execute(
+                """
+                CREATE SEQUENCE deaths; GRANT USAGE ON SEQUENCE deaths TO PUBLIC;
+                CREATE FUNCTION die() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$
+                BEGIN
+                    IF NEW.done = 10000 AND nextval('deaths') = 1 THEN
+                        PERFORM pg_terminate_backend(pg_backend_pid());
+                    END IF;
+                    RETURN NULL;
+                END $$;
+                CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON imports DEFERRABLE
+                INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die();
+                """
+            )
+
+    found = await _import(denizen, content)
+
+    assert (found.state, _counts(found)) == ("finished", (12_000, 0, 0, 0))
+    assert len(await _users(databases)) == 12_000
+    if not is_applied:
+        async with superuser(databases.superuser_url) as watcher:
+            assert await watcher.fetchval("SELECT last_value FROM deaths") > 1
