@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, Generic, TypeVar
 
+from sqlalchemy import text
+
 from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.bulk import Sink, copy_out
@@ -96,6 +98,7 @@ class ExportScenarios(Generic[U]):
         if form == "csv":
             await write(_MARK)
         async with self._db.make_connection() as connection:
+            await connection.execute(text("SET LOCAL timezone = 'UTC'"))
             await copy_out(connection, statement, write, form="csv" if form == "csv" else "lines")
 
 

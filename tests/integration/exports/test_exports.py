@@ -171,6 +171,8 @@ async def test_export_has_the_fields_of_an_answer_and_no_hash(
     row = rows[str(user.id)]
 
     assert row.pop("email_verified_at")
+    for name in ("created_at", "updated_at"):
+        assert datetime.fromisoformat(row.pop(name)) == datetime.fromisoformat(told.pop(name))
     assert row == told
     assert "argon2" not in path.read_text("utf-8")
     await denizen.exports.export_file(path, "jsonl", with_hashes=True)
