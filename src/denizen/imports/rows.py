@@ -21,10 +21,8 @@ from denizen.users.values import (
     HASH_MAX,
     LOCALES,
     ROLES,
-    email_key,
-    parse_email,
-    parse_username,
-    username_key,
+    read_email,
+    read_username,
 )
 
 # the columns of a staged row; NULL where the file says nothing
@@ -146,8 +144,7 @@ class RowReader:
         if not value:
             raise RefusedError("email", "email_missing")
         try:
-            email = parse_email(self._text(value))
-            return email, email_key(email)
+            return read_email(self._text(value))
         except InvalidError:
             raise RefusedError("email", "email_invalid") from None
 
@@ -162,8 +159,8 @@ class RowReader:
             if not name or ("@" in name and name.casefold() == email):
                 name = f"user-{uuid4().hex[-15:]}"
                 return name, name, "f"
-            name = parse_username(name)
-            return _escaped(name), _escaped(username_key(name)), "t"
+            name, key = read_username(name)
+            return _escaped(name), _escaped(key), "t"
         except InvalidError:
             raise RefusedError("username", "username_invalid") from None
 

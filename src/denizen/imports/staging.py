@@ -1,9 +1,10 @@
 """From staged rows to users, a batch at a time and in sets: nothing here looks at a single row.
 
 The rows of a batch stand in a temporary table that is gone with its transaction. Those that can be
-inserted are. Of those left each is marked with whom it meets: by the address (then it is the same
-user), by the name, by the id; and is refused, skipped, or made an update. A rehearsal does the
-same, with a temporary table of keys in place of the users.
+inserted are: all at once, where the batch before met nobody. Of those left each is marked with whom
+it meets: by the address (then it is the same user), by the name, by the id; and is refused,
+skipped, or made an update. A rehearsal does the same, with a temporary table of keys in place of
+the users.
 """
 
 import uuid
@@ -32,11 +33,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateTable
 
 from denizen.db.bulk import copy_in
-from denizen.db.errors import ConflictError
-from denizen.db.unit import Db
+from denizen.db.errors import ConflictError, TakenError, translate
+from denizen.db.unit import Db, as_session
 from denizen.imports.model import Counts, OnConflict
 from denizen.imports.queries import add_refusals
 from denizen.imports.reader import Batch
@@ -72,6 +74,7 @@ class Staging:
         self._on_conflict = on_conflict
         self._rows = _staged_table(users)
         self._seen = _seen_table(users)
+        self._met_nobody = True  # in the last batch
 
     async def write(self, db: Db, batch: Batch) -> Counts:
         """Make users of a batch and tell what became of its records.
@@ -80,8 +83,11 @@ class Staging:
             ConflictError: whom a row met is gone again: run the unit anew.
         """
         await self._stage(db, batch)
-        created = await self._insert(db, self._users)
+        created = batch.staged
+        if not (self._met_nobody and await self._insert_all(db)):
+            created = await self._insert(db, self._users)
         left = batch.staged - created
+        self._met_nobody = not left
         refused = updated = 0
         if left:
             await self._mark(db, self._users)
@@ -127,6 +133,24 @@ class Staging:
         await db.execute(CreateTable(self._rows))
         await copy_in(db, self._rows, STAGED, batch.rows)
         await add_refusals(db, self._refusals, self._import_id, batch.refusals)
+
+    async def _insert_all(self, db: Db) -> bool:
+        """Insert all the rows, or none if one meets a user: a third less work than `_insert`.
+
+        In the order of their addresses, which spares the largest index a page for each row.
+        """
+        values = self._new_user()
+        source = select(*values.values()).order_by(self._rows.c.email_key)
+        try:
+            async with as_session(db).begin_nested():
+                await db.execute(
+                    insert(self._users).from_select(list(values), source, include_defaults=False)
+                )
+        except IntegrityError as error:
+            if not isinstance(translate(error), TakenError):
+                raise
+            return False
+        return True
 
     async def _insert(self, db: Db, target: Table) -> int:
         """Insert what can be, in the order of the file, and drop it from the rows."""

@@ -25,8 +25,8 @@ from denizen.users.values import (
     Locale,
     Role,
     email_key,
-    parse_email,
-    parse_username,
+    read_email,
+    read_username,
     username_key,
 )
 
@@ -95,8 +95,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
 
     @validates("email")
     def _derive_email_key(self, _name: str, value: str) -> str:
-        email = parse_email(value)
-        key = email_key(email)
+        email, key = read_email(value)
         if self.__dict__.get("email_key", key) != key:
             self.email_verified_at = None  # another mailbox, which nobody has confirmed yet
         self.email_key = key
@@ -104,8 +103,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
 
     @validates("username")
     def _derive_username_key(self, _name: str, value: str) -> str:
-        username = parse_username(value)
-        self.username_key = username_key(username)
+        username, self.username_key = read_username(value)
         return username
 
     @classmethod

@@ -49,14 +49,22 @@ def parse_email(value: str) -> str:
     Raises:
         InvalidError: it is no address.
     """
+    return read_email(value)[0]
+
+
+def read_email(value: str) -> tuple[str, str]:
+    """Give what `parse_email` gives, and its key.
+
+    Raises:
+        InvalidError: it is no address.
+    """
     if _is_plain_email(value):
-        return value
+        return value, value.lower()
     email = _short_email(value)
     for text in (value, email):  # NFC may lengthen and shorten
         if len(text.rpartition("@")[0].encode()) > LOCAL_PART_MAX:
             raise _no_email()
-    email_key(email)
-    return email
+    return email, email_key(email)
 
 
 def email_key(value: str) -> str:
@@ -83,15 +91,24 @@ def parse_username(value: str) -> str:
     Raises:
         InvalidError: it is no username (RFC 8265 UsernameCaseMapped, 1-64, no `@`, no spaces).
     """
+    return read_username(value)[0]
+
+
+def read_username(value: str) -> tuple[str, str]:
+    """Give what `parse_username` gives, and its key.
+
+    Raises:
+        InvalidError: it is no username.
+    """
     if _PLAIN_USERNAME.fullmatch(value):
-        return value
+        return value, value.lower()
     if len(value) > USERNAME_MAX:
         raise _no_username()
-    username_key(value)
+    key = username_key(value)
     name = unicodedata.normalize("NFC", value)
     if len(name) > USERNAME_MAX:  # U+0958, for one, becomes two
         raise _no_username()
-    return name
+    return name, key if name == value else username_key(name)
 
 
 def username_key(value: str) -> str:

@@ -368,8 +368,18 @@ async def test_batch_costs_a_few_statements_however_many_rows(
 
     batch = next(n for n, text in enumerate(heard) if "CREATE TEMPORARY" in text)
     end = next(n for n, text in enumerate(heard) if n > batch and text == "COMMIT")
-    kinds = [text.split()[0] for text in heard[batch:end] if text != "SELECT 1"]
-    assert [kind for kind in kinds if kind != "BEGIN"] == ["CREATE", "COPY", "WITH", "UPDATE"]
+    kinds = {text.split()[0] for text in heard[batch:end]}
+    assert kinds <= {
+        "BEGIN",
+        "SELECT",
+        "CREATE",
+        "COPY",
+        "SAVEPOINT",
+        "INSERT",
+        "RELEASE",
+        "UPDATE",
+    }
+    assert end - batch < 12
 
 
 async def test_sign_up_at_the_same_moment_wins_or_loses_whole(
