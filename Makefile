@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench build clean
+.PHONY: help serve test faults-import check format bench bench-bulk build clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,12 +26,16 @@ serve: $(VENV)/installed ## run the service for development (PORT=8000 DATA_DIR=
 
 # another major than the wheel's, where the machine has one
 OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
-ON_DATABASE := $(addprefix tests/integration/,db users sessions host test_migrations.py test_sketch.py)
+ON_DATABASE := $(addprefix tests/integration/,db users sessions host imports exports test_migrations.py test_sketch.py)
 
 test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/python -m pytest -n auto
 	test -z "$(OTHER_POSTGRES)" || \
 	  DENIZEN_TEST_POSTGRES_BIN=$(OTHER_POSTGRES) $(BIN)/python -m pytest -n auto $(ON_DATABASE)
+
+faults-import: $(VENV)/installed-dev ## an import of 100,000 users, killed ten times
+	DENIZEN_TEST_IMPORT_ROWS=100000 DENIZEN_TEST_IMPORT_KILLS=10 \
+	  $(BIN)/python -m pytest tests/integration/imports/test_kills.py
 
 check: $(VENV)/installed-dev ## lint, format, types and import rules
 	$(BIN)/ruff check
@@ -46,6 +50,9 @@ format: $(VENV)/installed-dev ## put the code into shape
 
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 	$(BIN)/python -m bench
+
+bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY
+	$(BIN)/python -m bench.bulk
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	rm -rf dist && mkdir dist
