@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz check format words bench build clean
+.PHONY: help serve test fuzz faults-import check format words bench bench-bulk build clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,7 +26,7 @@ serve: $(VENV)/installed ## run the service for development (PORT=8000 DATA_DIR=
 
 # another major than the wheel's, where the machine has one
 OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
-ON_DATABASE := $(addprefix tests/integration/,db users sessions host test_migrations.py test_sketch.py)
+ON_DATABASE := $(addprefix tests/integration/,db users sessions host imports exports test_migrations.py test_sketch.py)
 
 test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/python -m pytest -n auto
@@ -41,6 +41,10 @@ EXAMPLES ?= 1000
 fuzz: $(VENV)/installed-dev ## the state machines with examples nobody has seen (EXAMPLES=1000 SEED=)
 	@echo "SEED=$(SEED)"
 	FUZZ_SEED=$(SEED) FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto $(FUZZ)
+
+faults-import: $(VENV)/installed-dev ## an import of 100,000 users, killed ten times
+	DENIZEN_TEST_IMPORT_ROWS=100000 DENIZEN_TEST_IMPORT_KILLS=10 \
+	  $(BIN)/python -m pytest tests/integration/imports/test_kills.py
 
 check: $(VENV)/installed-dev ## lint, format, types and import rules
 	$(BIN)/ruff check
@@ -64,6 +68,9 @@ words: $(VENV)/installed-dev ## put new words of the pages into locale/*.po, to 
 
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 	$(BIN)/python -m bench
+
+bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY
+	$(BIN)/python -m bench.bulk
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	rm -rf dist && mkdir dist

@@ -27,6 +27,7 @@ from denizen.db.model import table_of
 from denizen.emails.routes import EmailRoutes
 from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
+from denizen.exports.scenarios import ExportScenarios
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.headers import HSTS, WithHeaders
@@ -36,6 +37,8 @@ from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
+from denizen.imports.routes import ImportRoutes
+from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
@@ -121,6 +124,8 @@ class Denizen(Generic[U]):
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
+        self.exports: ExportScenarios[U] = ExportScenarios(parts)
+        self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
         self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
@@ -140,6 +145,7 @@ class Denizen(Generic[U]):
             PasswordRoutes(self.passwords, gate).router,
             UserRoutes(self.users, gate).router,
             AuditRoutes(self.audit, gate).router,
+            ImportRoutes(self.imports, gate, limit=self.settings.import_max * 2**20).router,
         ]
         share_methods(*routers)
         for one in routers:
@@ -183,7 +189,7 @@ class Denizen(Generic[U]):
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         await self.start()
         try:
-            async with self.working():
+            async with self.working(), self.imports.serving():
                 yield
         finally:
             await self.stop()

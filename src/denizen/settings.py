@@ -176,6 +176,9 @@ class Settings(BaseSettings):
     password_min: int = Field(
         15, ge=8, le=64, description="shortest password in code points (NIST: 15 when it is alone)"
     )
+    import_max: int = Field(
+        1024, ge=1, le=1024 * 1024, description="largest upload of users to import, in MiB"
+    )
     database_pool_size: int = Field(
         10, ge=1, le=500, description="connections kept open by each worker"
     )

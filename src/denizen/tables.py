@@ -6,6 +6,7 @@ from sqlalchemy import Table
 
 from denizen.audit.model import audit_table
 from denizen.idempotency.model import idempotency_table
+from denizen.imports.model import imports_table, refusals_table
 from denizen.keys.model import keys_table
 from denizen.mail.model import outbox_table
 from denizen.sessions.model import networks_table, sessions_table
@@ -25,6 +26,8 @@ class Tables:
     idempotency: Table
     audit: Table
     keys: Table
+    imports: Table
+    refusals: Table
 
     @classmethod
     def of(cls, users: Table) -> "Tables":
@@ -38,4 +41,6 @@ class Tables:
             idempotency=idempotency_table(users),
             audit=audit_table(users),
             keys=keys_table(users),
+            imports=imports_table(users),
+            refusals=refusals_table(users),
         )

@@ -9,6 +9,9 @@ from starlette.routing import Route
 
 from denizen.app import create_app
 from denizen.http.problems import PROBLEMS
+from denizen.imports.model import REASONS
+from denizen.imports.recipes import RECIPES
+from denizen.imports.schemas import ImportOptions
 from denizen.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -46,3 +49,18 @@ def test_every_error_is_produced_by_some_test() -> None:
     for kind in PROBLEMS:
         names = {kind.__name__, f'"{kind.code}"' if isinstance(kind.code, str) else kind.__name__}  # type: ignore[attr-defined]
         assert any(name in text for name in names), kind.__name__
+
+
+def test_how_to_bring_users_along_tells_of_everything() -> None:
+    """Every reason to refuse a row, every recipe, option and column stands there."""
+    page = (ROOT / "docs" / "how-to" / "bring-your-users-along.md").read_text(encoding="utf-8")
+    own = next(recipe for recipe in RECIPES if recipe.name == "denizen")
+    told = {
+        *(f"| `{code}` | {reason} |" for code, reason in REASONS.items()),
+        *(f"`{column}`" for column in own.takes),
+        *(name for name in ImportOptions.model_fields if name != "columns"),
+    }
+    recipes = {"fastapi-users", "Django", "Supabase", "Firebase", "denizen"}
+
+    assert {one for one in told | recipes if one not in page} == set()
+    assert {recipe.name for recipe in RECIPES} == {name.lower() for name in recipes}

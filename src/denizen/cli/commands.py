@@ -2,7 +2,7 @@
 
 import typer
 
-from denizen.cli import audit, doctor, keys, migrate, serve, settings, users
+from denizen.cli import audit, bulk, doctor, keys, migrate, serve, settings, users
 
 app = typer.Typer(
     name="denizen",
@@ -14,6 +14,8 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("migrate")(migrate.migrate)
+users.app.command("import")(bulk.import_)
+users.app.command("export")(bulk.export)
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 app.command("audit")(audit.audit)

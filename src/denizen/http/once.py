@@ -126,10 +126,19 @@ class Attempt:
 async def _fingerprint(request: Request) -> bytes:
     """Digest what makes a request the same: method, address and body without its secrets."""
     # what comes along with a DELETE means nothing (RFC 9110, 9.3.5), and nobody has checked it
-    body = b"" if request.method == "DELETE" else await request.body()
-    value = _without_secrets(orjson.loads(body)) if body else None
+    value: Any = None
+    if request.method != "DELETE" and _is_json(request):
+        body = await request.body()
+        value = _without_secrets(orjson.loads(body)) if body else None
+    elif request.method != "DELETE":  # an upload, too large to be read twice
+        value = request.headers.get("content-length")
     told = [request.method, request.url.path, request.url.query, value]
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _is_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "")
+    return not kind or kind.partition(";")[0].strip().lower() == "application/json"
 
 
 def _without_secrets(value: Any) -> Any:

@@ -98,6 +98,7 @@ _HTTP_CODES: Final = {
     408: "request_timeout",
     413: "too_large",
     415: "media_type_unsupported",
+    507: "disk_full",
 }
 
 

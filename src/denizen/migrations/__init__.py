@@ -29,6 +29,8 @@ _GRANTS: Final = {
     "TABLE api_keys": "SELECT, INSERT, UPDATE",
     "TABLE audit_events": "SELECT, INSERT",
     "TABLE throttles": "SELECT, INSERT, UPDATE, DELETE",
+    "TABLE imports": "SELECT, INSERT, UPDATE",
+    "TABLE import_refusals": "SELECT, INSERT, DELETE",
     "TABLE alembic_version": "SELECT",
     "FUNCTION audit_blank(uuid)": "EXECUTE",
     "FUNCTION audit_purge(timestamptz)": "EXECUTE",

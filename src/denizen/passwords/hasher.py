@@ -19,16 +19,18 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from denizen.errors import OverloadedError
+from denizen.passwords.foreign import (
+    HEAVIEST_MEMORY,
+    StoredHash,
+    is_bearable_argon2,
+    read_hash,
+)
 from denizen.settings import cores
 
 T = TypeVar("T")
 
 # OWASP Password Storage Cheat Sheet: memory in KiB by iterations, all with one lane
 _FLOOR: Final = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}
-# What a stored hash may ask for at most; beyond, it is malformed, and never computed.
-_HEAVIEST_MEMORY: Final = 128 * 1024  # KiB
-_HEAVIEST_WORK: Final = 1024 * 1024  # KiB times passes: about one second
-_MOST_LANES: Final = 16  # each is a thread; a stored hash could ask for thousands
 _SALT: Final = 16
 _TAG: Final = 32
 _FIRST_GUESS: Final = 0.03  # seconds for a hash, until one was measured
@@ -50,11 +52,11 @@ class Argon2Parameters:
     def __post_init__(self) -> None:
         floor = _FLOOR.get(min(self.passes, max(_FLOOR)))
         is_strong = floor is not None and self.memory >= floor
-        if not is_strong or not _is_bearable(self.memory, self.passes, self.lanes):
+        if not is_strong or not is_bearable_argon2(self.memory, self.passes, self.lanes):
             floors = ", ".join(f"{memory} KiB with {passes}" for passes, memory in _FLOOR.items())
             raise ValueError(
-                f"argon2id needs at least {floors} or more passes; at most {_HEAVIEST_MEMORY} KiB, "
-                f"{_HEAVIEST_WORK} KiB times passes; and 1 to {_MOST_LANES} lanes"
+                f"argon2id needs at least {floors} or more passes, 1 to 16 lanes, and at most "
+                f"{HEAVIEST_MEMORY} KiB and a second of a core"
             )
 
 
@@ -69,7 +71,8 @@ class PasswordHasher:
         queue_seconds: longest wait for a slot, by the running mean of a hash; beyond it, refused.
 
     Attributes:
-        evaluations: argon2 computations done so far; equal on every path that can be compared.
+        evaluations: computations of today's argon2 done so far; equal on every path that can be
+            compared.
         waiting: jobs in the queue.
         running: jobs being computed.
         refused: jobs turned away since the queue was full.
@@ -111,18 +114,22 @@ class PasswordHasher:
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password, in NFC, is the one that was hashed.
 
-        Exactly one computation, with or without a hash to compare: where there is none, or one
-        that is not ours to compute, a dummy of the current cost is used and the answer is no. A
-        password that is too long or no text is just wrong.
+        Exactly one computation of today's cost, with or without a hash to compare: where there is
+        none, or one that can't be computed, of a dummy, and the answer is no. A hash of another
+        scheme or another cost is computed as it is, and the dummy beside it, whatever the answer:
+        such an account never answers sooner than one that does not exist. A password that is too
+        long or no text is just wrong.
 
         Raises:
             OverloadedError: the queue is full.
         """
         text = password.encode("utf-8", "surrogatepass")
-        if password_hash is None or len(text) > _MAX_BYTES or not _is_ours(password_hash):
-            password_hash = self._dummy
-        stored = password_hash
-        return await self._run(lambda: self._matches(stored, text[:_MAX_BYTES]))
+        stored = self._dummy if password_hash is None or len(text) > _MAX_BYTES else password_hash
+        known = read_hash(stored)
+        if known is None or not known.is_bearable:
+            stored, known = self._dummy, None
+        foreign = known if self.needs_rehash(stored) else None
+        return await self._run(lambda: self._matches(stored, foreign, text[:_MAX_BYTES]))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash has another cost than today's, or is none."""
@@ -147,12 +154,16 @@ class PasswordHasher:
         self._count_evaluation()
         return found
 
-    def _matches(self, stored: str, text: bytes) -> bool:
+    def _matches(self, stored: str, foreign: StoredHash | None, text: bytes) -> bool:
         """Compare; a hash malformed beyond its header costs the library nothing, so a dummy does.
 
         Where even the dummy can't be computed (no memory), that error goes up: the password may
         be right.
         """
+        if foreign is not None:
+            is_match = foreign.matches(text)
+            self._is_match(self._dummy, text)
+            return is_match
         try:
             return self._is_match(stored, text)
         except (VerificationError, InvalidHashError):
@@ -226,21 +237,6 @@ def _encoded(password: str) -> bytes:
     if text.decode("utf-8", "replace") != password:
         raise ValueError("a password with lone surrogates can't be hashed")
     return text
-
-
-def _is_ours(password_hash: str) -> bool:
-    """Whether a stored hash is argon2, by its header, and of a cost that a sign-in may ask for."""
-    try:
-        cost = argon2.extract_parameters(password_hash)
-    except InvalidHashError:
-        return False
-    is_light = _is_bearable(cost.memory_cost, cost.time_cost, cost.parallelism)
-    return is_light and password_hash.isascii()
-
-
-def _is_bearable(memory: int, passes: int, lanes: int) -> bool:
-    is_light = memory <= _HEAVIEST_MEMORY and memory * passes <= _HEAVIEST_WORK
-    return is_light and passes >= 1 and 1 <= lanes <= _MOST_LANES
 
 
 def _dummy_hash(parameters: Argon2Parameters) -> str:

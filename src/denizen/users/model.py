@@ -6,7 +6,7 @@ mixin on ours. Keys for uniqueness are derived from what was typed whenever that
 
 import uuid
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select, text
 from sqlalchemy.orm import Mapped, MappedAsDataclass, declared_attr, mapped_column, validates
@@ -19,18 +19,17 @@ from denizen.tables import Tables
 from denizen.users.values import (
     EMAIL_KEY_MAX,
     EMAIL_MAX,
+    HASH_MAX,
     ROLES,
     USERNAME_KEY_MAX,
     USERNAME_MAX,
     Locale,
     Role,
     email_key,
-    parse_email,
-    parse_username,
+    read_email,
+    read_username,
     username_key,
 )
-
-HASH_MAX: Final = 512
 
 
 class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
@@ -101,8 +100,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
 
     @validates("email")
     def _derive_email_key(self, _name: str, value: str) -> str:
-        email = parse_email(value)
-        key = email_key(email)
+        email, key = read_email(value)
         if self.__dict__.get("email_key", key) != key:
             self.email_verified_at = None  # another mailbox, which nobody has confirmed yet
         self.email_key = key
@@ -110,8 +108,7 @@ class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
 
     @validates("username")
     def _derive_username_key(self, _name: str, value: str) -> str:
-        username = parse_username(value)
-        self.username_key = username_key(username)
+        username, self.username_key = read_username(value)
         return username
 
     @classmethod

@@ -53,7 +53,7 @@ async def page_users(
     Raises:
         CursorError: the cursor is not one of this list.
     """
-    statement = select(model).where(*_conditions(model, wanted))
+    statement = select(model).where(*conditions(model, wanted))
     keyset = _order(model, order)
     return await fetch_page(db, statement, keyset, limit=limit, cursor=cursor, filters=wanted)
 
@@ -145,7 +145,8 @@ def _order(model: type[U], name: str) -> Order:
     return Order(plain, columns[plain], descending=name.startswith("-"))
 
 
-def _conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
+def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
+    """Give what holds for the users that are wanted."""
     found: list[ColumnElement[bool]] = [model.erase_after.is_(None)]
     if wanted.q is not None:
         part = wanted.q.casefold()

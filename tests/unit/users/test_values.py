@@ -1,13 +1,18 @@
 """Addresses and names: what is accepted, and when two are the same."""
 
+import re
+import string
 import time
 import unicodedata
+from collections.abc import Callable
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from denizen.errors import InvalidError
+from denizen.users import values
 from denizen.users.values import (
     EMAIL_KEY_MAX,
     USERNAME_KEY_MAX,
@@ -135,3 +140,53 @@ def test_long_input_is_refused_at_once(parse: object, text: str) -> None:
         parse(text)  # type: ignore[operator]
 
     assert time.perf_counter() - began < 0.05
+
+
+ASCII = "".join(map(chr, range(128)))
+LOCAL = st.text(string.ascii_letters + string.digits + "!#$%&'*+/=?^`{|}~-_..", max_size=66)
+LABEL = st.text(string.ascii_letters + string.digits + "--_", max_size=65)
+TOP_LEVEL = st.sampled_from(
+    ["com", "ORG", "x", "test", "invalid", "Local", "localhost", "arpa", "latest", "c0m", "1", ""]
+)
+ADDRESS = st.builds(
+    lambda local, labels, top: f"{local}@{'.'.join([*labels, top])}",
+    LOCAL,
+    st.lists(LABEL, max_size=4),
+    TOP_LEVEL,
+)
+
+
+def _outcome(rule: Callable[[str], str], text: str) -> str | None:
+    try:
+        return rule(text)
+    except InvalidError:
+        return None
+
+
+@settings(FAST, max_examples=2000)
+@given(ADDRESS | st.text(ASCII, max_size=70) | st.text(max_size=20))
+@example("a@xn--bcher-kva.example")
+@example("a@ab--c.example")
+@example("a@home.arpa")
+@example("postMASTER@example.com")
+@example("a@example.com\n")
+@example("a" * 52 + "@example.com")
+@example("a" * 53 + "@example.com")
+def test_short_way_for_plain_addresses_is_no_other_rule(text: str) -> None:
+    """With and without it an address is accepted or refused, and its key made, alike."""
+    for rule in (parse_email, email_key):
+        quick = _outcome(rule, text)
+        with patch.object(values, "_is_plain_email", lambda _value: False):
+            assert _outcome(rule, text) == quick
+
+
+@settings(FAST, max_examples=1000)
+@given(st.text(ASCII, max_size=70) | st.text(max_size=20))
+@example("".join(map(chr, range(0x21, 0x40))))
+@example("".join(map(chr, range(0x41, 0x7F))))
+def test_short_way_for_plain_usernames_is_no_other_rule(text: str) -> None:
+    """With and without it a name is accepted or refused, and its key made, alike."""
+    for rule in (parse_username, username_key):
+        quick = _outcome(rule, text)
+        with patch.object(values, "_PLAIN_USERNAME", re.compile("(?!)")):
+            assert _outcome(rule, text) == quick

@@ -1,0 +1,146 @@
+"""Import and export by the million: `python -m bench.bulk [USERS]` (a million).
+
+Method: one embedded PostgreSQL with fsync. The import is the command `denizen users import` as an
+operator runs it, on a CSV of users with bcrypt hashes, one name in twenty in Cyrillic; its time is
+from start to exit, its memory that of all its processes together, looked at 20 times a second.
+What it is held against is one bare `COPY` of the very rows that it wrote, in the text form, into
+the same table with the same indexes, from memory. The export is the command, too, against
+`COPY TO` into a file. Rounds alternate; the table gives the medians and the ratios of each round.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from uuid_utils import uuid4
+
+from bench.seed import cores
+from denizen.db.embedded import EmbeddedServer
+from denizen.db.manager import DBSessionManager
+from denizen.migrations import migrate
+
+ROUNDS = 3
+HASH = "$2b$12$abcdefghijklmnopqrstuuW6l4bQ1n0mZ1r0Jr7q1sVQ1mB0c9Qy6"
+DOMAINS = ("gmail.com", "gmail.com", "outlook.com", "yahoo.com", "mail.ru", "company{}.example")
+
+
+def main() -> None:
+    """Run and print the table."""
+    users = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory(prefix="denizen-bulk-") as name:
+        folder = Path(name)
+        _write(folder / "users.csv", users)
+        server = EmbeddedServer.for_service(folder)
+        server.start()
+        try:
+            asyncio.run(_measure(server, folder, users))
+        finally:
+            server.stop()
+
+
+async def _measure(server: EmbeddedServer, folder: Path, users: int) -> None:
+    db = DBSessionManager(server.owner_url)
+    db.init()
+    await migrate(db, serving_role="denizen")
+    await db.close_connections()
+    times: dict[str, list[float]] = {name: [] for name in ("import", "COPY", "export", "COPY TO")}
+    peak = 0
+    owner: Any = await asyncpg.connect(server.superuser_url)
+    for _ in range(ROUNDS):
+        await owner.execute("TRUNCATE users, imports CASCADE; CHECKPOINT")
+        took, memory = await asyncio.to_thread(_command, server, folder, "import", "users.csv")
+        times["import"].append(took)
+        peak = max(peak, memory)
+        took, _ = await asyncio.to_thread(_command, server, folder, "export", "out.csv")
+        times["export"].append(took)
+        began = time.perf_counter()
+        await owner.copy_from_query("SELECT * FROM users", output=str(folder / "rows"))
+        times["COPY TO"].append(time.perf_counter() - began)
+        await owner.execute("TRUNCATE users CASCADE; CHECKPOINT")
+        began = time.perf_counter()
+        await owner.copy_to_table("users", source=_pieces(folder / "rows"))
+        times["COPY"].append(time.perf_counter() - began)
+        assert await owner.fetchval("SELECT count(*) FROM users") == users  # noqa: S101
+    await owner.close()
+    _print(times, users, peak)
+
+
+def _command(server: EmbeddedServer, folder: Path, verb: str, name: str) -> tuple[float, int]:
+    """Run a command; give its seconds, and the most memory that its processes had, in bytes."""
+    words = [sys.executable, "-m", "denizen.cli", "users", verb, str(folder / name)]
+    environment = os.environ | {"DENIZEN_DATABASE_URL": server.app_url}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [*words, "--data-dir", str(folder / "data")], env=environment, stdout=subprocess.DEVNULL
+    )
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(map(_memory, _tree(process.pid))))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    took = time.perf_counter() - began
+    if process.returncode:
+        raise RuntimeError(f"{verb} ended with {process.returncode}")
+    return took, peak
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text(encoding="ascii").split():
+                yield from _tree(int(child))
+
+
+def _memory(pid: int) -> int:
+    with contextlib.suppress(OSError, IndexError):
+        text = Path(f"/proc/{pid}/statm").read_text(encoding="ascii")
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+async def _pieces(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as stream:  # it is in the page cache
+        while piece := stream.read(2**20):
+            yield piece
+
+
+def _write(path: Path, users: int) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write("id,email,username,hashed_password,is_active,email_verified,created_at\n")
+        for number in range(users):
+            name = hashlib.sha256(str(number).encode()).hexdigest()[:10] + str(number)
+            domain = DOMAINS[number % len(DOMAINS)].format(number // 300)
+            shown = f"Иван{number}" if number % 20 == 0 else name
+            at = f"20{10 + number % 15}-03-04T05:06:07.{number % 1000000:06}Z"
+            stream.write(f"{uuid4()},{name}@{domain},{shown},{HASH},true,true,{at}\n")
+
+
+def _print(times: dict[str, list[float]], users: int, peak: int) -> None:
+    print(f"{users:,} users, {ROUNDS} rounds, {cores()} cores shared")
+    for mine, bare in (("import", "COPY"), ("export", "COPY TO")):
+        ratios = [b / m for m, b in zip(times[mine], times[bare], strict=True)]
+        for name in (mine, bare):
+            seconds = statistics.median(times[name])
+            print(f"  {name:<10} {seconds:>7.1f} s {users / seconds:>10,.0f}/s", end="")
+            print(
+                ""
+                if name == bare
+                else f"   {statistics.median(ratios):.2f} of {bare}"
+                f" ({min(ratios):.2f}-{max(ratios):.2f})"
+            )
+    print(f"  the importer's processes had at most {peak / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exports: users as a file that an import takes again."""

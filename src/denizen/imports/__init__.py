@@ -1,0 +1,1 @@
+"""Imports: users brought along from a file, with their passwords' hashes."""
