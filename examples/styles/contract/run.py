@@ -1,9 +1,12 @@
 """Runs the contract: `python -m styles.contract.run SUPERUSER_URL OWNER_URL [LETTERS]`.
 
 Prints a line of JSON for each property of each style: whether it holds, and what was seen.
+`--outer` leaves out what looks inside, `--stop` ends at the first surprise, and
+`--change=NAME` adds what a change of `styles/changes` is for.
 """
 
 import asyncio
+import importlib
 import json
 import secrets
 import sys
@@ -12,11 +15,15 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from denizen.db.testing import Databases
-from styles.contract import inside, outer
 from styles.contract.ground import make_tables, open_ground
 from styles.contract.properties import PROPERTIES, BrokenError, Property
 
-__all__ = ["Found", "inside", "outer", "try_property"]  # importing the checks lists them
+
+def list_properties(*more: str, only_outer: bool = False) -> list[Property]:
+    """Give every property: importing the checks puts them on the list."""
+    for name in ("contract.outer", *(() if only_outer else ("contract.inside",)), *more):
+        importlib.import_module(f"styles.{name}")
+    return list(PROPERTIES.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +57,14 @@ async def try_property(wanted: Property, letter: str, databases: Databases) -> F
     return Found(letter, wanted.name, holds=True)
 
 
-async def run(server: Databases, letters: Iterable[str], *, stop: bool, only_outer: bool) -> None:
+async def run(
+    server: Databases, letters: Iterable[str], properties: Iterable[Property], *, stop: bool
+) -> None:
     """Try everything that applies, and print."""
     for letter in letters:
         databases = await make_database(server, letter)
-        for wanted in PROPERTIES.values():
-            if letter not in wanted.applies or (only_outer and not wanted.is_outer):
+        for wanted in properties:
+            if letter not in wanted.applies:
                 continue
             found = await try_property(wanted, letter, databases)
             sys.stdout.write(json.dumps(asdict(found)) + "\n")
@@ -67,15 +76,15 @@ async def run(server: Databases, letters: Iterable[str], *, stop: bool, only_out
 def main(words: list[str]) -> None:
     """Read the command line."""
     options = {word for word in words if word.startswith("--")}
+    changes = [word.removeprefix("--change=") for word in options if "=" in word]
+    properties = list_properties(
+        *(f"changes.{change}.check" for change in changes), only_outer="--outer" in options
+    )
     superuser, owner, *letters = [word for word in words if word not in options]
     warnings.simplefilter("ignore")
+    server = Databases(superuser, owner, owner)
     asyncio.run(
-        run(
-            Databases(superuser, owner, owner),
-            letters[0] if letters else "abcde",
-            stop="--stop" in options,
-            only_outer="--outer" in options,
-        )
+        run(server, letters[0] if letters else "abcde", properties, stop="--stop" in options)
     )
 
 

@@ -28,7 +28,11 @@ async def create_user(manager: DBSessionManager, hasher: PasswordHasher, payload
     hashed_password = await hasher.hash(payload.password)
 
     async def unit(db: Db) -> User:
-        user = User(email=payload.email, username=payload.username, hashed_password=hashed_password)
+        user = User(
+            email=payload.email,
+            username=payload.username,
+            hashed_password=hashed_password,
+        )
         return await insert_row(db, user)
 
     return await manager.run(unit)

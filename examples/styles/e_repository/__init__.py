@@ -24,7 +24,11 @@ async def open_users(url: str) -> AsyncIterator[Users]:
     manager.init()
     service = UserService(SqlWork(manager).begin, hasher)
     try:
-        yield Users(service.create_user, service.change_email, service.delete_user)
+        yield Users(
+            service.create_user,
+            service.change_email,
+            service.delete_user,
+        )
     finally:
         hasher.close()
         await manager.close_connections()

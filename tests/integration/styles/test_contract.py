@@ -3,15 +3,16 @@
 import asyncio
 
 import pytest
-from styles.contract.properties import PROPERTIES, Property
-from styles.contract.run import make_database, try_property
+from styles.contract.properties import Property
+from styles.contract.run import list_properties, make_database, try_property
 from styles.outer import STYLES
 
 from denizen.db.testing import Databases
 
+PROPERTIES = list_properties()
 CASES = [
     pytest.param(wanted, letter, id=f"{letter}-{wanted.name}")
-    for wanted in PROPERTIES.values()
+    for wanted in PROPERTIES
     for letter in wanted.applies
 ]
 
@@ -40,10 +41,10 @@ async def test_style_holds_what_it_should_and_nothing_less(
 
 def test_only_the_sketches_are_known_to_break_anything() -> None:
     """(c), (d) and (e) keep everything, and every row of the table is asked about."""
-    assert {letter for wanted in PROPERTIES.values() for letter in wanted.breaks} == {"a", "b"}
-    assert {wanted.row for wanted in PROPERTIES.values()} == {None, *range(1, 25)}
+    assert {letter for wanted in PROPERTIES for letter in wanted.breaks} == {"a", "b"}
+    assert {wanted.row for wanted in PROPERTIES} == {None, *range(1, 25)}
 
 
 def test_what_breaks_names_a_row() -> None:
     """A property that is broken somewhere is a defect of the table; the others are common."""
-    assert all((wanted.row is None) == (wanted.breaks == "") for wanted in PROPERTIES.values())
+    assert all((wanted.row is None) == (wanted.breaks == "") for wanted in PROPERTIES)
