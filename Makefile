@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench build clean
+.PHONY: help serve test check format bench styles build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,11 @@ format: $(VENV)/installed-dev ## put the code into shape
 
 bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 	$(BIN)/python -m bench
+
+STYLES_OUT ?= styles-results
+
+styles: $(VENV)/installed-dev ## measure five styles of one users slice (some minutes)
+	PYTHONPATH=src:tests:examples $(BIN)/python -m bench.styles $(STYLES_OUT)
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	rm -rf dist && mkdir dist

@@ -1,7 +1,7 @@
 """Runs the contract: `python -m styles.contract.run SUPERUSER_URL OWNER_URL [LETTERS]`.
 
 Prints a line of JSON for each property of each style: whether it holds, and what was seen.
-`--outer` leaves out what looks inside, `--stop` ends at the first surprise, and
+`--outer` leaves out what looks inside, `--stop` ends at the first that breaks and must not, and
 `--change=NAME` adds what a change of `styles/changes` is for.
 """
 
@@ -69,7 +69,7 @@ async def run(
             found = await try_property(wanted, letter, databases)
             sys.stdout.write(json.dumps(asdict(found)) + "\n")
             sys.stdout.flush()
-            if stop and found.holds == (letter in wanted.breaks):
+            if stop and not found.holds and (found.is_odd or letter not in wanted.breaks):
                 return
 
 

@@ -3,18 +3,15 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import DateTime, ForeignKey, MetaData, String, func
+from sqlalchemy import DateTime, ForeignKey, String, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column, validates
 from uuid_utils.compat import uuid7
 
-from denizen.db.model import NAMING_CONVENTION
 from denizen.users.values import EMAIL_KEY_MAX, EMAIL_MAX, USERNAME_MAX, email_key
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False):
     """A base of the example's own, so that its tables stay apart."""
-
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
 
 class User(Base, kw_only=True, eq=False):
