@@ -71,7 +71,7 @@ def _ask_tools(folder: Path, copies: dict[Path, Path]) -> dict[tuple[Path, str],
     folder.mkdir()
     names = {}
     for letter in STYLES:
-        put_under(f"as_it_is_{letter}", SOURCE, letter, folder)
+        put_under(f"usual_{letter}", SOURCE, letter, folder)
     for number, (patch, copy) in enumerate(copies.items()):
         for letter in planted_in(patch):
             names[patch, letter] = f"planted{number}_{letter}"
@@ -80,7 +80,7 @@ def _ask_tools(folder: Path, copies: dict[Path, Path]) -> dict[tuple[Path, str],
     for tool, ask in TOOLS.items():
         sayings = ask(folder)
         for (patch, letter), name in names.items():
-            usual = sayings.get(f"as_it_is_{letter}", Counter())
+            usual = sayings.get(f"usual_{letter}", Counter())
             more = sayings.get(name, Counter()) - usual
             is_asked = tool != "house" or not usual  # nobody asks a lint that he breaks all over
             found[patch, letter][tool] = min(more, default="") if is_asked else ""

@@ -115,14 +115,14 @@ def _ask_tools(folder: Path, copies: list[Patched]) -> None:
     """See that patched code is formatted, typed and linted like the rest."""
     folder.mkdir()
     for letter in TYPED:
-        put_under(f"as_it_is_{letter}", SOURCE, letter, folder)
+        put_under(f"usual_{letter}", SOURCE, letter, folder)
     for number, copy in enumerate(copies):
         put_under(f"patched{number}", copy.folder / "styles", copy.letter, folder)
         _see_format(folder_of(copy.letter, copy.folder / "styles"))
     for ask in (mypy, ruff):
         sayings = ask(folder)
         for number, copy in enumerate(copies):
-            usual = sayings.get(f"as_it_is_{copy.letter}", Counter())
+            usual = sayings.get(f"usual_{copy.letter}", Counter())
             if more := sayings.get(f"patched{number}", Counter()) - usual:
                 raise RuntimeError(f"{copy.name} in ({copy.letter}): {', '.join(more)}")
 

@@ -75,8 +75,10 @@ def pyright(folder: Path) -> Sayings:
 
 def ruff(folder: Path) -> Sayings:
     """Ask ruff, with the project's rules and without its exceptions for single files."""
+    own = ["denizen", *(path.name for path in folder.iterdir() if path.is_dir())]
     told = _run(
         *(sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=json"),
+        f"--config=lint.isort.known-first-party = {json.dumps(own)}",
         f"--config={ROOT / 'pyproject.toml'}",
         "--config=lint.per-file-ignores = {}",
         ".",

@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import denizen
 import house_rules
 
@@ -18,8 +20,9 @@ def _nodes(kind: type[ast.AST]) -> Iterator[tuple[Path, ast.AST]]:
         yield from ((path, node) for node in ast.walk(tree) if isinstance(node, kind))
 
 
+@pytest.mark.sketch(11)
 def test_nothing_ends_or_opens_a_transaction_outside_the_data_layer() -> None:
-    """`.commit()`, `.rollback()`, sessions and engines stand in `db/` alone (sketch row 11)."""
+    """`.commit()`, `.rollback()`, sessions and engines stand in `db/` alone."""
     assert house_rules.check(SOURCE) == []
     for style in ("c_model_verbs", "d_functions", "e_repository"):
         assert house_rules.check(EXAMPLES / "styles" / style) == []
