@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz faults-import check format words bench bench-bulk build clean
+.PHONY: help serve test fuzz faults-import check format words bench bench-bulk styles build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,11 @@ bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
 
 bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY
 	$(BIN)/python -m bench.bulk
+
+STYLES_OUT ?= styles-results
+
+styles: $(VENV)/installed-dev ## measure five styles of one users slice (some minutes)
+	PYTHONPATH=src:tests:examples $(BIN)/python -m bench.styles $(STYLES_OUT)
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	rm -rf dist && mkdir dist

@@ -71,8 +71,9 @@ async def test_snippets_of_the_host_app_run(databases: Databases) -> None:
     await engine.dispose()
 
 
+@pytest.mark.sketch(7)
 async def test_snippet_of_the_data_layer_runs(databases: Databases) -> None:
-    """A table of one's own, a unit of work and a page, as shown (sketch row 7)."""
+    """A table of one's own, a unit of work and a page, as shown."""
     code = _snippets("python")[2]
     code = code.replace("postgresql://me@localhost/notes", databases.owner_url)
     head = "import uuid\nfrom sqlalchemy import String\n"

@@ -53,8 +53,9 @@ async def _titles(db: DBSessionManager) -> list[str]:
         return list((await session.scalars(select(Note.title).order_by(Note.id))).all())
 
 
+@pytest.mark.sketch(16)
 async def test_manager_before_init_says_what_to_call(databases: Databases) -> None:
-    """A manager that was not started raises a typed error that names `init()` (sketch row 16)."""
+    """A manager that was not started raises a typed error that names `init()`."""
     db = DBSessionManager(databases.app_url)
 
     with pytest.raises(NotInitializedError, match=r"init\(\)"):
@@ -86,9 +87,10 @@ async def test_unit_with_an_error_leaves_nothing(db: DBSessionManager) -> None:
     assert await _titles(db) == []
 
 
+@pytest.mark.sketch(11, 21)
 @pytest.mark.parametrize("act", ["commit", "rollback", "close", "reset", "invalidate"])
 async def test_session_inside_its_unit_refuses_to_end_it(db: DBSessionManager, act: str) -> None:
-    """Verbs and queries can't end the transaction that the unit owns (sketch rows 11 and 21)."""
+    """Verbs and queries can't end the transaction that the unit owns."""
     with pytest.raises(UnitOfWorkError):
         async with db.get_session() as session:
             await Note.create(session, title="a", slug_key="a")
@@ -108,8 +110,9 @@ async def test_begin_inside_a_unit_is_refused(db: DBSessionManager) -> None:
     assert await _titles(db) == ["a"]
 
 
+@pytest.mark.sketch(19)
 async def test_attributes_stay_readable_after_the_unit(db: DBSessionManager) -> None:
-    """No attribute expires at commit: reading one later asks nobody (sketch row 19)."""
+    """No attribute expires at commit: reading one later asks nobody."""
     async with db.get_session() as session:
         note = await Note.create(session, title="a", slug_key="a")
 
@@ -183,8 +186,9 @@ async def test_taken_without_a_constraint_name_is_settled_by_asking(
     assert caught.value.fields == ("slug",)
 
 
+@pytest.mark.sketch(10)
 async def test_update_and_delete_of_nobody_say_so(db: DBSessionManager) -> None:
-    """`update` gives None and `delete` False when there is no row (sketch row 10)."""
+    """`update` gives None and `delete` False when there is no row."""
     note = await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
 
     assert await db.run(lambda s: Note.update(s, uuid7(), title="b")) is None
@@ -192,16 +196,18 @@ async def test_update_and_delete_of_nobody_say_so(db: DBSessionManager) -> None:
     assert await db.run(lambda s: Note.delete(s, note.id)) is True
 
 
+@pytest.mark.sketch(17)
 async def test_update_with_an_unknown_column_is_refused(db: DBSessionManager) -> None:
-    """A misspelt name changes nothing and is named (sketch row 17)."""
+    """A misspelt name changes nothing and is named."""
     note = await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
 
     with pytest.raises(TypeError, match="titel"):
         await db.run(lambda s: Note.update(s, note.id, titel="b"))
 
 
+@pytest.mark.sketch(22)
 async def test_update_of_an_older_version_is_refused(db: DBSessionManager) -> None:
-    """Two who read the same version: the second is told (sketch row 22)."""
+    """Two who read the same version: the second is told."""
     note = await db.run(lambda s: Note.create(s, title="a", slug_key="a"))
     await db.run(lambda s: Note.update(s, note.id, version=1, title="b"))
 
@@ -389,10 +395,11 @@ async def test_unit_is_rerun_when_its_connection_dies(
     assert await _titles(db) == ["a"]
 
 
+@pytest.mark.sketch(20)
 async def test_pool_of_dead_connections_heals_without_an_error(
     db: DBSessionManager, databases: Databases
 ) -> None:
-    """When every pooled connection is dead, the next unit does not notice (sketch row 20)."""
+    """When every pooled connection is dead, the next unit does not notice."""
     await asyncio.gather(*(db.run(lambda s: s.execute(text("SELECT 1"))) for _ in range(5)))
     await _terminate_others(databases)
     await asyncio.sleep(0.05)
@@ -518,8 +525,9 @@ async def test_statement_beyond_its_time_is_stopped(databases: Databases) -> Non
     await db.close_connections()
 
 
+@pytest.mark.sketch(3)
 async def test_error_text_holds_no_sql_and_no_value(db: DBSessionManager) -> None:
-    """What leaves the data layer tells kinds and fields, never SQL or values (sketch row 3)."""
+    """What leaves the data layer tells kinds and fields, never SQL or values."""
     await db.run(lambda s: Note.create(s, title="canary", slug_key="canary"))
     caught: list[BaseException] = []
     for unit in (
@@ -608,8 +616,9 @@ async def test_psycopg_is_not_ruled_out(databases: Databases, db: DBSessionManag
     await engine.dispose()
 
 
+@pytest.mark.sketch(12)
 async def test_stream_walks_everything_in_pages(db: DBSessionManager) -> None:
-    """`stream` gives each row once, a page at a time (sketch row 12)."""
+    """`stream` gives each row once, a page at a time."""
     async with db.get_session() as session:
         for number in range(7):
             await Note.create(session, title=f"t{number}", slug_key=f"s{number}")

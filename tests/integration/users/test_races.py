@@ -46,6 +46,7 @@ async def _statuses(admin: Api, address: str, **more: str) -> Counter[tuple[int,
     return Counter((a.status_code, a.json().get("code")) for a in answers)
 
 
+@pytest.mark.sketch(1, 13)
 async def test_t_race_1_fifty_spellings_of_one_address_make_one_account(admin: Api) -> None:
     """Four rounds of fifty at once: one 201, 49 times 409 `email_taken`, nothing else."""
     for number in range(4):

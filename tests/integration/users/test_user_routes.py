@@ -1,5 +1,7 @@
 """`/v1/users` through HTTP, on a real database."""
 
+import pytest
+
 from denizen.app import Denizen
 from denizen.users.model import UserModel
 from support import PASSWORD, Api, StatementCounter, a_user
@@ -27,8 +29,9 @@ async def test_create_answers_the_user_with_location_and_etag(admin: Api) -> Non
     assert shown.headers["etag"] == '"1"'
 
 
+@pytest.mark.sketch(2)
 async def test_create_with_both_taken_names_both(admin: Api, denizen: Denizen[UserModel]) -> None:
-    """409 carries the first taken field as its code and every one in `errors` (sketch row 2)."""
+    """409 carries the first taken field as its code and every one in `errors`."""
     await a_user(denizen, email="ann@example.com", username="ann")
 
     answer = await admin.post("/v1/users", json={"email": "ANN@EXAMPLE.com", "username": "aNN"})
@@ -81,8 +84,9 @@ async def test_update_changes_only_what_is_given(admin: Api) -> None:
     assert changed == {"locale", "version", "updated_at"}
 
 
+@pytest.mark.sketch(22)
 async def test_update_with_stale_etag_is_refused(admin: Api, denizen: Denizen[UserModel]) -> None:
-    """`If-Match` of an older version answers 412 and changes nothing (sketch row 22)."""
+    """`If-Match` of an older version answers 412 and changes nothing."""
     user = await a_user(denizen)
     path = f"/v1/users/{user.id}"
     first = await admin.patch(path, json={"locale": "ru"}, headers={"If-Match": '"1"'})
@@ -134,10 +138,11 @@ async def test_disabled_user_is_out_at_once(
     assert (await ann.get("/v1/me")).status_code == 401
 
 
+@pytest.mark.sketch(10)
 async def test_delete_erases_user_and_sessions(
     admin: Api, anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:
-    """After 204 the user is gone, sessions too, and a second DELETE is 404 (sketch row 10)."""
+    """After 204 the user is gone, sessions too, and a second DELETE is 404."""
     user = await a_user(denizen, password=PASSWORD)
     ann = await anonymous.signed_in(user.email, PASSWORD)
 

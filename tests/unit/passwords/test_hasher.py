@@ -110,8 +110,9 @@ async def test_job_cancelled_in_the_queue_is_dropped(hasher: PasswordHasher) -> 
     assert await hasher.hash(PASSWORD)
 
 
+@pytest.mark.sketch(18)
 async def test_loop_turns_while_hashing(hasher: PasswordHasher) -> None:
-    """The event loop is not held: it turns many times during one hash (sketch row 18)."""
+    """The event loop is not held: it turns many times during one hash."""
     job = asyncio.ensure_future(hasher.hash(PASSWORD))
     turns = 0
     while not job.done():

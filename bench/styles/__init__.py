@@ -1,0 +1,1 @@
+"""`make styles`: measures the styles of `examples/styles`, by the rules in `rules.py`."""

@@ -1,0 +1,1 @@
+"""What every style is held to: one suite, run against all five."""
