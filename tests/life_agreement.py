@@ -10,18 +10,18 @@ import uuid
 from collections import Counter
 from typing import Final
 
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import invariant
 
 from denizen.tokens.model import registration_id
 from life_model import Model
 from life_things import Account, Link, Session
-from world import World, secret_of
+from world import Machine, World, secret_of
 
 PASSWORDS: Final = ("a fine long passphrase 77", "another long one 78", "third long one 79 wx")
 TOO_SHORT: Final = "short"
 
 
-class Agreement(RuleBasedStateMachine):
+class Agreement(Machine):
     """A world and the model of it, which a machine moves together."""
 
     def __init__(self, world: World) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import urllib.parse
 import uuid
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +23,8 @@ import httpx
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, seed
 from hypothesis import settings as hypothesis_settings
-from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, run_state_machine_as_test
 
 from denizen.app import Denizen
 from denizen.db.testing import Databases
@@ -49,29 +51,16 @@ _TABLES: Final = (
 )
 
 
-def play(machine: Callable[[], RuleBasedStateMachine], *, examples: int, steps: int) -> None:
-    """Run a machine: the same examples every time, or as many as `make fuzz` asks for.
+class Machine(RuleBasedStateMachine):
+    """A machine whose examples differ from the first choice on.
 
-    Each example has a seed of its own, the next number. In one run of many, hypothesis tries
-    variations of what it has seen, and half of the examples are alike; the first of every run is
-    the empty one.
+    The second example of a run takes another first choice than the simplest has: one that means
+    nothing, so that all that mean something are free.
     """
-    settings = hypothesis_settings(
-        max_examples=2,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-        phases=[Phase.generate, Phase.shrink],
-    )
-    factory: Any = machine  # typed as a class, documented as a class or a function
-    for number in range(SEED, SEED + (EXAMPLES or examples)):
-        seed(number)(factory)
-        try:
-            run_state_machine_as_test(factory, settings=settings)
-        except BaseException as error:
-            error.add_note(f"FUZZ_SEED={number} FUZZ_EXAMPLES=1 tries this example again")
-            raise
+
+    @initialize(number=st.integers(0, 2**32))
+    def start(self, number: int) -> None:
+        """Choose something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +95,14 @@ class World:
 
     Attributes:
         denizen: the running part.
+        answers: how often each act, as `POST /path`, was answered with each status.
     """
 
     def __init__(self, databases: Databases, settings: Settings) -> None:
         settings = settings.model_copy(update={"throttle": "off"})
         self._runner = asyncio.Runner()
         self._post = Post()
+        self.answers: Counter[tuple[str, int]] = Counter()
         self.denizen: Denizen[UserModel] = Denizen(settings=settings, transport=self._post)
         make_cheap(self.denizen.hasher)
         app = FastAPI()
@@ -178,7 +169,9 @@ class World:
         path, _, version = path.partition(" ")
         if version:
             headers["If-Match"] = f'"{version}"'
-        return await self._client.request(method, path, json=body, headers=headers)
+        answer = await self._client.request(method, path, json=body, headers=headers)
+        self.answers[f"{method} {path}", answer.status_code] += 1
+        return answer
 
     def deliver(self) -> list[Letter]:
         """Send all mails that are due and give them, in the order in which they were asked for."""
@@ -209,6 +202,47 @@ class World:
         database = parts.path.lstrip("/")
         self._sql: Any = await asyncpg.connect(host=host, user=parts.username, database=database)
         await self.denizen.start()
+
+
+def play(
+    world: World,
+    machine: Callable[[], Machine],
+    *,
+    examples: int,
+    steps: int,
+    reached: Sequence[str],
+) -> None:
+    """Run a machine: the same examples every time, or as many as `make fuzz` asks for.
+
+    Each example has a seed of its own, the next number, and a run of its own, whose first example
+    is always the simplest: in one run of many, hypothesis tries variations of what it has seen, and
+    most are alike.
+
+    Args:
+        world: in which it plays.
+        machine: makes one for an example.
+        examples: how many; `FUZZ_EXAMPLES` says otherwise.
+        steps: of each.
+        reached: what must have succeeded some time, as `POST /path`, or little was tried.
+    """
+    settings = hypothesis_settings(
+        max_examples=2,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        phases=[Phase.generate, Phase.shrink],
+    )
+    factory: Any = machine  # typed as a class, documented as a class or a function
+    for number in range(SEED, SEED + (EXAMPLES or examples)):
+        seed(number)(factory)
+        try:
+            run_state_machine_as_test(factory, settings=settings)
+        except BaseException as error:
+            error.add_note(f"FUZZ_SEED={number} FUZZ_EXAMPLES=1 tries this example again")
+            raise
+    succeeded = {act for act, status in world.answers if status < 300}
+    assert EXAMPLES or succeeded >= set(reached), sorted(set(reached) - succeeded)
 
 
 def _letter(message: EmailMessage) -> Letter:
