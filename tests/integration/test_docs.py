@@ -1,10 +1,15 @@
 """The documentation says what the code does."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from starlette.routing import Route
+
+from denizen.app import create_app
 from denizen.http.problems import PROBLEMS
+from denizen.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,6 +21,21 @@ def test_reference_is_what_the_code_says() -> None:
     )
 
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == made.stdout
+
+
+def test_every_page_is_in_the_docs(settings: Settings) -> None:
+    """Each path that `docs/pages.md` lists is there, and each that is there is listed."""
+    listed = re.findall(r"`(/[^`?]*)`", (ROOT / "docs" / "pages.md").read_text(encoding="utf-8"))
+    app = create_app(settings, is_dev=True)
+    pages = {
+        route.path
+        for route in app.routes
+        if type(route).__module__.startswith("denizen.pages")
+        and isinstance(route, Route)
+        and not route.path.startswith("/assets/")
+    }
+
+    assert pages == set(listed) - {"/v1"}
 
 
 def test_every_error_is_produced_by_some_test() -> None:
