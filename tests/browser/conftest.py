@@ -15,9 +15,9 @@ from tabs import Site
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Run the browser, where there is one."""
+    """Run the browser, where there is one; while it runs no test with an event loop can."""
     if CHROMIUM is None:
         pytest.skip("no Chromium: apt-get install chromium")
     options: dict[str, Any] = {"executable_path": CHROMIUM}

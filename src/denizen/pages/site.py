@@ -141,14 +141,14 @@ class Site:
         return await self._serve(request, Page(show, None))
 
     async def _serve(self, request: Request, page: Page) -> Response:
-        visit = self._visit(request, None)
+        visit = self._visit(request, page, None)
         try:
-            visit = await self._recognised(request)
-            self._require_role(visit, page)
+            visit = self._visit(request, page, await self._row_of(request))
+            _require_role(visit, page)
             if request.method == "POST" and page.act is not None:
                 response = await self._act(visit, page)
             else:
-                response = await _shown(visit, page)
+                response = await (page.show or _nothing)(visit)
         except NotSignedInError:
             response = visit.lead_to_sign_in()
         except Exception as error:  # noqa: BLE001  # the last resort of all pages
@@ -157,31 +157,28 @@ class Site:
             response.headers.setdefault(name, value)
         return visit.finish(response)
 
-    async def _recognised(self, request: Request) -> Visit:
+    async def _row_of(self, request: Request) -> Row | None:
+        """Give who is behind the request's cookie."""
         token = request.cookies.get(cookies.SESSION)
-        row = None
-        if token:
-            try:
-                row = await self.service.sessions.require_row(token)
-            except NotSignedInError:
-                row = None
-        return self._visit(request, row)
+        if not token:
+            return None
+        try:
+            return await self.service.sessions.require_row(token)
+        except NotSignedInError:
+            return None
 
-    def _visit(self, request: Request, row: Row | None) -> Visit:
+    def _visit(self, request: Request, page: Page, row: Row | None) -> Visit:
         address = client_address(request.scope, self.settings.trusted_proxies)
         actor = Actor("anonymous", None, address, request.headers.get("user-agent"))
         return Visit(
             request,
             row,
             actor if row is None else replace(actor, kind="user", id=row["id"]),
+            is_shown=page.show is not None,
             words=self.words[_language(request, row)],
             templates=self._templates,
             now=self._clock.now(),
         )
-
-    def _require_role(self, visit: Visit, page: Page) -> None:
-        if page.roles is not None and visit.me["role"] not in page.roles:
-            raise NotAllowedError
 
     async def _act(self, visit: Visit, page: Page) -> Response:
         request = visit.request
@@ -237,10 +234,9 @@ class _PageRoute(Route):
         await super().handle(scope, receive, send)
 
 
-async def _shown(visit: Visit, page: Page) -> Response:
-    if page.show is None:
-        raise HTTPException(405)
-    return await page.show(visit)
+def _require_role(visit: Visit, page: Page) -> None:
+    if page.roles is not None and visit.me["role"] not in page.roles:
+        raise NotAllowedError
 
 
 async def _nothing(visit: Visit) -> Response:

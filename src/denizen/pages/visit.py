@@ -30,6 +30,7 @@ class Visit:
         request: the request.
         user: who is signed in, as the row of "who am I".
         actor: who acts, for the audit.
+        is_shown: whether there is a page at the path, and not just an act.
         words: the language.
         templates: where pages come from.
         now: the time.
@@ -47,6 +48,7 @@ class Visit:
         user: Row | None,
         actor: Actor,
         *,
+        is_shown: bool,
         words: Words,
         templates: Templates,
         now: datetime,
@@ -61,6 +63,7 @@ class Visit:
         self.issues: Mapping[str, str] = {}
         self.problem: str | None = None
         self.said = cookies.from_value(request.cookies.get(cookies.FLASH, ""))
+        self._is_shown = is_shown
         self._templates = templates
         self._set: list[tuple[str, str, timedelta | None]] = []
         self._token: str | None = None
@@ -86,6 +89,13 @@ class Visit:
         """The path with its query, to come back to."""
         query = self.request.scope["query_string"].decode("latin-1")
         return f"{self.path}?{query}" if query else self.path
+
+    @property
+    def place(self) -> str:
+        """Where to come back to: the page itself, or my account where the path only acts."""
+        if not self._is_shown:
+            return HOME
+        return self.path if self.request.method == "POST" else self.address
 
     @property
     def zone(self) -> tzinfo:
@@ -161,9 +171,7 @@ class Visit:
 
     def lead_to_sign_in(self) -> Response:
         """Lead to the sign-in page, and from there back."""
-        is_safe = self.request.method in {"GET", "HEAD"}
-        wanted = self.address if is_safe else self.path
-        query = "" if wanted == HOME else f"?{urlencode({'next': wanted})}"
+        query = "" if self.place == HOME else f"?{urlencode({'next': self.place})}"
         return self.leave(f"/account/sign-in{query}")
 
     def finish(self, response: Response) -> Response:

@@ -242,3 +242,36 @@ async def test_sentence_for_the_next_page_is_shown_once(signed_in: Browser) -> N
 
     assert page.said == "Your username is changed."
     assert again.said == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/account/username", "/account/username"),
+        ("/account/sessions/end", "/account"),
+        ("/account/sign-out", "/account"),
+    ],
+)
+async def test_way_back_from_a_refused_form_is_a_page(
+    signed_in: Browser, path: str, place: str
+) -> None:
+    """The page of the form, or my account where the path only acts."""
+    refused = await signed_in.send(Form(path))
+
+    assert refused.status == 403
+    assert f'class="button" href="{place}"' in refused.text
+    assert (await signed_in.open(place)).status == 200
+
+
+async def test_form_of_a_session_that_is_over_leads_to_a_page_after_signing_in(
+    signed_in: Browser, ann: UserModel, denizen: Denizen[UserModel]
+) -> None:
+    """Sent too late, it does nothing; after signing in there is a page, not an act."""
+    form = (await signed_in.open("/account")).forms["/account/sign-out"]
+    form.action = "/account/sessions/end-others"
+    await denizen.sessions.end_all_sessions(ann.id)
+    page = await signed_in.send(form)
+    back = await signed_in.send(page.forms["/account/sign-in"], email=ann.email, password=PASSWORD)
+
+    assert page.heading == "Sign in"
+    assert (back.status, back.path) == (200, "/account")

@@ -214,8 +214,8 @@ async def test_statements_of_each_route_are_counted(
         ("GET", "/v1/users", None, 2),
         ("POST", "/v1/users", new, 6),  # BEGIN, INSERT, audit, mail, COMMIT
         ("PATCH", path, {"locale": "ru"}, 6),  # BEGIN, lock, UPDATE, audit, COMMIT
-        # BEGIN, the admins, lock, UPDATE, sessions, links twice, mail, audit, COMMIT
-        ("DELETE", path, None, 11),
+        # BEGIN, the admins, lock, UPDATE, sessions, links of three kinds, mail, audit, COMMIT
+        ("DELETE", path, None, 12),
     ]
 
     for method, where, body, budget in budgets:
