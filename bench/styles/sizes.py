@@ -44,8 +44,9 @@ def code_lines(text: str) -> set[int]:
         for line in range(token.start[0], token.end[0] + 1)
     }
     for node in ast.walk(ast.parse(text)):
-        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node) is not None:
             docstring = node.body[0]
             lines -= set(range(docstring.lineno, (docstring.end_lineno or 0) + 1))
     return lines
