@@ -123,7 +123,9 @@ class Browser:
         self, form: Form, fields: dict[str, str] | None = None, **options: Any
     ) -> httpx.Response:
         """Send a form and give the bare answer."""
-        headers = options.pop("headers", FROM_HERE)
+        # a form without fields has its media type all the same
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers = kind | options.pop("headers", FROM_HERE)
         data = form.fields | (fields or {})
         return await self.client.post(form.action, data=data, headers=headers, **options)
 

@@ -223,7 +223,7 @@ def play(
         machine: makes one for an example.
         examples: how many; `FUZZ_EXAMPLES` says otherwise.
         steps: of each.
-        reached: what must have succeeded some time, as `POST /path`, or little was tried.
+        reached: of what some must have succeeded, as `POST /path`, or little was tried.
     """
     settings = hypothesis_settings(
         max_examples=2,
@@ -242,7 +242,7 @@ def play(
             error.add_note(f"FUZZ_SEED={number} FUZZ_EXAMPLES=1 tries this example again")
             raise
     succeeded = {act for act, status in world.answers if status < 300}
-    assert EXAMPLES or succeeded >= set(reached), sorted(set(reached) - succeeded)
+    assert EXAMPLES or succeeded & set(reached), "too little was tried"
 
 
 def _letter(message: EmailMessage) -> Letter:

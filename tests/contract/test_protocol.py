@@ -194,7 +194,7 @@ async def test_t_csrf_2_json_of_another_type_is_refused(anonymous: Api, app: Fas
         (method, path)
         for method, path in requests_of(app)
         if method in {"POST", "PUT", "PATCH"} and path.startswith("/v1")
-    }
+    } - {("POST", "/v1/imports")}  # takes a form, from whoever carries a token
     assert len(paths) > 15
     for method, path in paths:
         for kind in types:

@@ -96,15 +96,20 @@ def import_(
             def watch(found: Import) -> None:
                 show(found.done, found.records or 0, found.rate)
 
-            async def work(denizen: Service) -> tuple[Import, ImportView]:
-                found = await denizen.imports.import_file(file, options, watch=watch)
-                report = denizen.imports.folder.report(found.id)
-                refusals = await denizen.imports.list_refusals(found.id)
-                where = None if report is None else str(report)
-                return found, ImportView.of(found, refusals, where)
-
-            found, view = with_denizen(data_dir, work)
+            found, view = with_denizen(
+                data_dir, lambda denizen: _import(denizen, file, options, watch)
+            )
     _tell(found, view, as_json=as_json)
+
+
+async def _import(
+    denizen: Service, file: Path, options: ImportOptions, watch: Callable[[Import], None]
+) -> tuple[Import, ImportView]:
+    found = await denizen.imports.import_file(file, options, watch=watch)
+    report = denizen.imports.folder.report(found.id)
+    refusals = await denizen.imports.list_refusals(found.id)
+    where = None if report is None else str(report)
+    return found, ImportView.of(found, refusals, where)
 
 
 def export(

@@ -25,6 +25,11 @@ def event_name(words: Words, action: str) -> str:
         "user.deletion_requested": gettext("Request to delete the account"),
         "user.deletion_undone": gettext("Withdrawal of the deletion"),
         "user.erased": gettext("Erasure of the account"),
+        "import.started": gettext("Start of an import"),
+        "import.finished": gettext("End of an import"),
+        "import.failed": gettext("Failure of an import"),
+        "import.stopped": gettext("Stop of an import"),
+        "import.resumed": gettext("Continuation of an import"),
         "key.created": gettext("Creation of an API key"),
         "key.revoked": gettext("Revocation of an API key"),
     }

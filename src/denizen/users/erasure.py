@@ -3,6 +3,7 @@
 Functions of a caller's unit, shared by whoever may start it: the person, an admin, the clock.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, TypeVar
 
@@ -64,4 +65,5 @@ async def erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     await forget_requests(db, tables.idempotency, user_id)
     await parts.user_model.delete(db, user_id)  # sessions and networks go with the row
     await blank(db, tables.audit, user_id)
-    await record(db, tables.audit, "user.erased", actor, user_id)
+    by = replace(actor, address=None, user_agent=None) if actor.id == user_id else actor
+    await record(db, tables.audit, "user.erased", by, user_id)

@@ -23,6 +23,7 @@ NEW_PASSWORD = "another long passphrase 78"
 NEW = {"email": "new@example.com", "username": "new"}
 KEY = {"Idempotency-Key": "canary-key-1"}
 UNKNOWING = {("POST", "/v1/introspections")}
+UPLOADS = {("POST", "/v1/imports")}  # no JSON: their own tests send them twice
 ROUTES: dict[tuple[str, str], Any] = {
     ("POST", "/v1/users"): NEW,
     ("PATCH", "/v1/users/{id}"): {"locale": "ru"},
@@ -61,7 +62,7 @@ def test_every_route_behind_the_gate_that_changes_something_is_walked(app: FastA
         if method != "get" and operation.get("security") and path.startswith("/v1/")
     }
 
-    assert found == set(ROUTES) | UNKNOWING
+    assert found == set(ROUTES) | UNKNOWING | UPLOADS
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

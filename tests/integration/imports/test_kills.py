@@ -27,7 +27,10 @@ STATE: Final = """
 SELECT count(*) || ' ' || md5(string_agg(u::text, '|' ORDER BY id)) FROM users u
 WHERE username <> 'root'
 """
-REPORTED: Final = "SELECT md5(string_agg(record || code, '|' ORDER BY record)) FROM import_refusals"
+REPORTED: Final = """
+SELECT md5(string_agg(record || code, '|' ORDER BY record)) FROM import_refusals
+WHERE import_id = (SELECT id FROM imports ORDER BY id LIMIT 1)
+"""
 
 
 def _write(path: Path) -> None:
@@ -45,7 +48,9 @@ def _write(path: Path) -> None:
 
 async def _state(databases: Databases) -> tuple[Any, ...]:
     async with superuser(databases.superuser_url) as watcher:
+        # one that is killed when all is done is made again, and finds everybody there
         counts = "SELECT state, records, done, created, skipped, refused FROM imports"
+        counts += " ORDER BY id LIMIT 1"
         imports = [tuple(row) for row in await watcher.fetch(counts)]
         return imports, await watcher.fetchval(STATE), await watcher.fetchval(REPORTED)
 
@@ -67,7 +72,7 @@ def _until_done(words: list[str], settings: dict[str, str], kills: int) -> int:
         )
         try:
             # a command takes a second to begin
-            process.wait(random.uniform(0.8, 2.5) if done < kills else 300)
+            process.wait(random.uniform(0.5, 1.3) if done < kills else 300)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -100,3 +100,18 @@ def test_deletion_asked_for_again_the_earlier_link_undoes_nothing(world: World) 
     assert answer.status_code == 202
 
     assert _follow(world, "deletions/undo", undo) == 400
+
+
+def test_admin_erases_oneself_the_event_says_not_from_where(world: World) -> None:
+    """The last event about somebody is written after the others are blanked."""
+    world.run(a_user(world.denizen, email=THIEF, password=PASSWORD, role="admin"))
+    admin = _token(world, "admin@example.com")
+    user_id = world.ask("GET", "/v1/me", token=admin).json()["id"]
+    path = f"/v1/users/{user_id}?erase=now"
+
+    answer = world.ask("DELETE", path, token=admin, agent="canary")
+
+    assert answer.status_code == 204
+    assert "canary" not in world.dump()
+    sql = "SELECT action, address FROM audit_events WHERE user_id::text = $1"
+    assert ("user.erased", None) in world.rows(sql, user_id)

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from fastapi import HTTPException
-from styles.c_model_verbs.model import UserModel
-from styles.c_model_verbs.scenarios import UserScenarios
 from styles.d_functions import use_cases
 from styles.d_functions.model import User as FunctionsUser
 from styles.e_repository.service import UserService
@@ -47,21 +45,6 @@ async def test_b_row_is_found_by_its_key() -> None:
     models: Any = importlib.import_module("styles.b_second_sketch.models")
 
     assert await models.UserModel.get_by_id(Rows(), NOBODY) is None
-
-
-async def test_c_address_is_changed() -> None:
-    """A user is found, changed, and has the new key; nobody is nobody."""
-    user = UserModel(**COLUMNS)
-    user.version = 1
-    manager: Any = Units(Rows(user))
-    hasher: Any = Hasher()
-    scenarios = UserScenarios(manager, hasher)
-
-    await scenarios.change_email(user.id, NEW)
-    with pytest.raises(NotFoundError):
-        await scenarios.change_email(NOBODY, NEW)
-
-    assert (user.email, user.email_key) == ("new@example.com", "new@example.com")
 
 
 async def test_d_address_is_changed() -> None:
