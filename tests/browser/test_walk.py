@@ -21,7 +21,7 @@ def test_account_is_made_used_deleted_and_kept(
     tab.fill(email="root@example.org", username="root", password=PASSWORD)
     assert tab.said == "The administrator's account is ready."
     tab.fill(email="root@example.org", password=PASSWORD)
-    assert tab.heading == "My account"
+    assert tab.heading == "Overview"
     tab.page.click("text=Sign out")
     assert tab.said == "You are signed out."
 

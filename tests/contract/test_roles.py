@@ -70,13 +70,14 @@ SHOWN: Final = frozenset(
     | {f"/assets/{name}" for name in ("icon.svg", "icons.svg", "script.js", "style.css")}
 )
 PURPOSES: Final = frozenset(f"/account/{purpose}" for purpose in Purpose)
+STAFF: Final = frozenset({"support", "admin"})
 # pages, by cookie: whoever is nobody is led to the sign-in, but on those that are for everybody
-PAGES: Final[Mapping[tuple[str, str], bool]] = {  # -> whether one has to be signed in
-    **{("GET", path): False for path in ("/", "/account/mail-sent")},
-    ("GET", "/.well-known/change-password"): False,
-    ("POST", "/account/sign-out"): False,
+PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
+    **{("GET", path): EVERYBODY for path in ("/", "/account/mail-sent")},
+    ("GET", "/.well-known/change-password"): EVERYBODY,
+    ("POST", "/account/sign-out"): EVERYBODY,
     **{
-        (method, path): False
+        (method, path): EVERYBODY
         for method in ("GET", "POST")
         for path in (
             *PURPOSES,
@@ -85,21 +86,22 @@ PAGES: Final[Mapping[tuple[str, str], bool]] = {  # -> whether one has to be sig
         )
     },
     **{
-        ("GET", path): True
+        ("GET", path): SIGNED_IN
         for path in (
             "/account",
             *(f"/account/{name}" for name in ("activity", "data", "data/download", "sessions")),
         )
     },
     **{
-        (method, f"/account/{name}"): True
+        (method, f"/account/{name}"): SIGNED_IN
         for method in ("GET", "POST")
         for name in ("username", "password", "email", "delete")
     },
     **{
-        ("POST", f"/account/{name}"): True
+        ("POST", f"/account/{name}"): SIGNED_IN
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
+    ("GET", "/console"): STAFF,
 }
 MASS: Final[Mapping[str, object]] = {
     "is_admin": True,
@@ -185,20 +187,20 @@ async def test_t_az_1_each_page_is_for_whoever_it_says(
     headers = carried.get(who) or {}
     if who in ROLES:
         headers = {"Cookie": f"{SESSION}={principals[who].token}"}
-    for (method, path), is_mine in PAGES.items():
+    for (method, path), allowed in PAGES.items():
         client = principals["anonymous"].client
         form = {"email": "a@example.com"} if method == "POST" else None
         answer = await client.request(method, path, headers=headers, data=form)
         leads_to = answer.headers.get("location", "")
-        if is_mine and who not in ROLES:
+        if allowed != EVERYBODY and who not in ROLES:
             assert answer.status_code == 303, (method, path)
             assert leads_to.startswith("/account/sign-in"), (method, path)
-        elif method == "POST":
+        elif method == "POST" or not (allowed == EVERYBODY or who in allowed):
             assert answer.status_code == 403, (method, path)
         else:
             expected = {400} if path in PURPOSES else {200, 303}
             assert answer.status_code in expected, (method, path)
-            assert not (is_mine and leads_to), (method, path)
+            assert allowed == EVERYBODY or not leads_to, (method, path)
 
 
 async def test_refusal_is_logged_by_the_routes_own_path(

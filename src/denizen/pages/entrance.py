@@ -6,9 +6,9 @@ from starlette.responses import Response
 
 from denizen.pages import cookies
 from denizen.pages.site import Site
-from denizen.pages.visit import Visit, local_path
+from denizen.pages.visit import CONSOLE, HOME, Visit, local_path
 from denizen.sessions.model import SESSION_LIFE
-from denizen.users.values import parse_email
+from denizen.users.values import Role, parse_email
 
 # not "cookies": that would sign the person out of every service under the same domain
 _CLEAR: Final = {"Clear-Site-Data": '"cache", "storage"'}
@@ -40,11 +40,14 @@ class EntrancePages:
 
     async def show_sign_in(self, visit: Visit) -> Response:
         """Ask for address and password; whoever is signed in has no need of it."""
-        wanted = local_path(visit.value("next") or visit.query("next"))
-        if visit.user is not None and visit.request.method != "POST":
-            return visit.leave(wanted, say=visit.said)
+        wanted = visit.value("next") or visit.query("next")
+        is_asked_for = visit.request.method == "POST" or bool(visit.query("again"))
+        if visit.user is not None and not is_asked_for:
+            return visit.leave(local_path(wanted, _home_of(visit.me["role"])), say=visit.said)
         keeps = self._site.is_keeping_cookies(visit.request)
-        return visit.page("entrance/sign_in.html", next=wanted, is_keeping_cookies=keeps)
+        return visit.page(
+            "entrance/sign_in.html", next=local_path(wanted, ""), is_keeping_cookies=keeps
+        )
 
     async def sign_in(self, visit: Visit) -> Response:
         """Sign in: a session of its own, whatever cookie came along (T-SES-3)."""
@@ -56,7 +59,7 @@ class EntrancePages:
             await self._end(visit)
         visit.put(cookies.SESSION, started.token.text, SESSION_LIFE)
         visit.put(cookies.GUARD, "")
-        return visit.leave(local_path(visit.value("next")))
+        return visit.leave(local_path(visit.value("next"), _home_of(started.user.role)))
 
     async def sign_out(self, visit: Visit) -> Response:
         """End the session of this browser."""
@@ -112,3 +115,7 @@ class EntrancePages:
     def _sent(self, visit: Visit, email: str) -> Response:
         said = visit.gettext("A mail is on its way to %(email)s.") % {"email": email}
         return visit.leave("/account/mail-sent", say=said)
+
+
+def _home_of(role: Role) -> str:
+    return HOME if role == "user" else CONSOLE

@@ -5,12 +5,16 @@ from typing import Any, Protocol
 from denizen.account.scenarios import AccountScenarios
 from denizen.audit.scenarios import AuditScenarios
 from denizen.emails.scenarios import EmailScenarios
+from denizen.exports.scenarios import ExportScenarios
+from denizen.imports.scenarios import ImportScenarios
+from denizen.keys.scenarios import KeyScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings
 from denizen.tokens.scenarios import TokenScenarios
+from denizen.users.scenarios import UserScenarios
 
 
 class Service(Protocol):
@@ -25,3 +29,7 @@ class Service(Protocol):
     account: AccountScenarios[Any]
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
+    users: UserScenarios[Any]
+    keys: KeyScenarios[Any]
+    imports: ImportScenarios[Any]
+    exports: ExportScenarios[Any]

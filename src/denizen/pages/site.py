@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -58,6 +59,7 @@ class Page:
     show: Answer | None
     act: Answer | None
     roles: Collection[Role] | None = None
+    within: timedelta | None = None
     acts_once: bool = True
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +96,7 @@ class Site:
         act: Answer | None = None,
         *,
         roles: Collection[Role] | None = None,
+        within: timedelta | None = None,
         acts_once: bool = True,
         headers: dict[str, str] | None = None,
     ) -> None:
@@ -104,10 +107,11 @@ class Site:
             show: answers GET, and shows the form again when `act` raises; changes nothing.
             act: answers POST, called with the form read and its sender checked; leaves with 303.
             roles: who may see it; None: everybody, signed in or not.
+            within: how long ago the sign-in may be; whoever comes later signs in again.
             acts_once: whether a form that comes twice acts once; not where the answer sets cookies.
             headers: beside those of all pages, or in their place.
         """
-        page = Page(show, act, roles, acts_once, headers or {})
+        page = Page(show, act, roles, within, acts_once, headers or {})
         methods = (["GET", "HEAD"] if show else []) + (["POST"] if act else [])
 
         async def endpoint(request: Request) -> Response:
@@ -145,6 +149,8 @@ class Site:
         try:
             visit = self._visit(request, page, await self._row_of(request))
             _require_role(visit, page)
+            if page.within is not None and visit.signed_in_at < visit.now - page.within:
+                return visit.finish(visit.lead_to_sign_in(again=True))
             if request.method == "POST" and page.act is not None:
                 response = await self._act(visit, page)
             else:

@@ -18,8 +18,10 @@ from denizen.pages.forms import NO_FORM, Form, new_token
 from denizen.pages.templates import Templates
 from denizen.pages.words import Words, zone_of
 from denizen.secret import new_secret
+from denizen.sessions.model import SESSION_LIFE
 
 HOME: Final = "/account"
+CONSOLE: Final = "/console"
 Parse = Callable[[str], str]
 
 
@@ -78,6 +80,12 @@ class Visit:
         if self.user is None:
             raise NotSignedInError
         return self.user
+
+    @property
+    def signed_in_at(self) -> datetime:
+        """When the session began."""
+        at: datetime = self.me["session_expires_at"] - SESSION_LIFE
+        return at
 
     @property
     def path(self) -> str:
@@ -169,10 +177,11 @@ class Visit:
             self.put(cookies.FLASH, cookies.to_value(say))
         return RedirectResponse(path, 303)
 
-    def lead_to_sign_in(self) -> Response:
-        """Lead to the sign-in page, and from there back."""
-        query = "" if self.place == HOME else f"?{urlencode({'next': self.place})}"
-        return self.leave(f"/account/sign-in{query}")
+    def lead_to_sign_in(self, *, again: bool = False) -> Response:
+        """Lead to the sign-in page, and from there back; also somebody who is signed in."""
+        query = {} if self.place == HOME else {"next": self.place}
+        query |= {"again": "yes"} if again else {}
+        return self.leave(f"/account/sign-in{'?' if query else ''}{urlencode(query)}")
 
     def finish(self, response: Response) -> Response:
         """Give the answer with its cookies."""

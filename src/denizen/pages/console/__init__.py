@@ -1,0 +1,19 @@
+"""The console at `/console`: what support and admins see of the accounts, and do about them.
+
+Support reads; whatever changes something is an admin's, as in the API. Each page calls the scenario
+that the API or the command line calls. A sign-in of more than twelve hours ago has to be repeated
+before the console opens.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from denizen.pages.visit import CONSOLE
+
+_RECENT: Final = timedelta(hours=12)
+# what `Site.add` takes: who may come, and how long ago they may have signed in
+STAFF: Final[Mapping[str, Any]] = {"roles": ("support", "admin"), "within": _RECENT}
+ADMINS: Final[Mapping[str, Any]] = {"roles": ("admin",), "within": _RECENT}
+
+__all__ = ["ADMINS", "CONSOLE", "STAFF"]
