@@ -7,6 +7,9 @@ is frequent, in the middle, rare or absent, in Latin and in Cyrillic.
 """
 
 import asyncio
+import base64
+import contextlib
+import json
 import statistics
 import sys
 import tempfile
@@ -116,9 +119,6 @@ async def _cursor_at(db: DBSessionManager, depth: int) -> str | None:
 
 
 def _moved(cursor: str | None, *keys: Any) -> str:
-    import base64  # noqa: PLC0415
-    import json  # noqa: PLC0415
-
     raw = (cursor or "").encode()
     version, mark, _ = json.loads(base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)))
     told = [keys[0].isoformat(), str(keys[1])]
@@ -135,10 +135,8 @@ async def _plan(db: DBSessionManager, cursor: str | None) -> int:
             seen.append(statement.params(params))
             raise InterruptedError
 
-    try:
+    with contextlib.suppress(InterruptedError):
         await page_users(Spy(), UserModel, UserFilter(), cursor=cursor)  # type: ignore[arg-type]
-    except InterruptedError:
-        pass
     sql = str(seen[0].compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
 
     async def explain(unit: Db) -> Any:
