@@ -34,6 +34,7 @@ from denizen.db.errors import (
     is_stale_primary,
     translate,
 )
+from denizen.db.pool import drain
 from denizen.db.retry import rerun
 from denizen.db.unit import (
     Db,
@@ -47,6 +48,7 @@ from denizen.db.unit import (
 
 T = TypeVar("T")
 DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
+_PATIENCE = 5.0  # seconds that units have to end
 
 
 class HasDatabase(Protocol):
@@ -101,12 +103,15 @@ class DBSessionManager:
     async def close_connections(self) -> None:
         """Close the pool, unless the engine is the caller's; `init()` may be called again.
 
+        Units that have begun may end: they are waited for, up to 5 s. None begins any more.
+
         Raises:
             NotInitializedError: `init()` was not called.
         """
         engine = self.engine
         self._engine = self._autocommit = None
         if not isinstance(self._source, AsyncEngine):
+            await drain(engine.pool, _PATIENCE)
             await engine.dispose()
 
     @property
