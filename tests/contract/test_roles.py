@@ -71,6 +71,7 @@ SHOWN: Final = frozenset(
 )
 PURPOSES: Final = frozenset(f"/account/{purpose}" for purpose in Purpose)
 STAFF: Final = frozenset({"support", "admin"})
+ADMINS: Final = frozenset({"admin"})
 # pages, by cookie: whoever is nobody is led to the sign-in, but on those that are for everybody
 PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     **{("GET", path): EVERYBODY for path in ("/", "/account/mail-sent")},
@@ -102,6 +103,12 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
     ("GET", "/console"): STAFF,
+    ("GET", "/console/keys"): ADMINS,
+    **{
+        (method, f"/console/keys/{name}"): ADMINS
+        for method in ("GET", "POST")
+        for name in ("new", f"{NOBODY}/revoke")
+    },
 }
 MASS: Final[Mapping[str, object]] = {
     "is_admin": True,
@@ -198,7 +205,7 @@ async def test_t_az_1_each_page_is_for_whoever_it_says(
         elif method == "POST" or not (allowed == EVERYBODY or who in allowed):
             assert answer.status_code == 403, (method, path)
         else:
-            expected = {400} if path in PURPOSES else {200, 303}
+            expected = {400} if path in PURPOSES else {404} if NOBODY in path else {200, 303}
             assert answer.status_code in expected, (method, path)
             assert allowed == EVERYBODY or not leads_to, (method, path)
 

@@ -50,6 +50,8 @@ def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
             "This password is on the list that attackers try first. Choose another one."
         ),
         "password_context": gettext("A password must not be made of your own name or address."),
+        "name_invalid": gettext("A name is one line of at most 80 characters."),
+        "name_differs": gettext("This is not the name."),
     }
     return sentences.get(issue.code) or gettext("This value can't be used.")
 
@@ -89,5 +91,7 @@ def _missing(words: Words, field: str) -> str:
         "username": gettext("Enter a username."),
         "password": gettext("Enter a password."),
         "current_password": gettext("Enter your password."),
+        "name": gettext("Enter a name."),
+        "scope": gettext("Choose at least one."),
     }
     return sentences.get(field) or gettext("Fill this in.")

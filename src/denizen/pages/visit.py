@@ -149,6 +149,10 @@ class Visit:
         """Give what a field shows: what was typed, or else the default."""
         return self.form.get(name, default)
 
+    def is_chosen(self, name: str, value: str, *, default: bool = False) -> bool:
+        """Whether a box or an option is ticked: as it was sent, or else by default."""
+        return value in self.form.getlist(name) if self.form else default
+
     def token(self) -> str:
         """Give the token of this page's forms."""
         if self._token is None:

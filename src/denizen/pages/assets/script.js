@@ -32,6 +32,16 @@ window.addEventListener("pageshow", (event) => {
   }
 });
 
+for (const button of document.querySelectorAll("[data-copy]")) {
+  const word = button.textContent;
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.textContent = button.dataset.copied;
+    setTimeout(() => { button.textContent = word; }, 2000);
+  });
+}
+
 // times are told in the browser's zone from the next page on
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone) document.cookie = `__Host-zone=${zone}; Path=/; Secure; SameSite=Lax; Max-Age=31536000`;
