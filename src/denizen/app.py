@@ -240,6 +240,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
     from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
@@ -249,8 +250,10 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     from denizen.pages.site import Site  # noqa: PLC0415
 
     site = Site(denizen, is_dev=is_dev, **facts)
-    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages, OverviewPages, KeyPages):
+    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
         pages(site)
+    for section in (OverviewPages, KeyPages, AuditPages):
+        section(site)
     if is_dev:
         MailPages(site)
     app.router.routes.extend(site.routes)

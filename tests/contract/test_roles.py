@@ -103,7 +103,7 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
     ("GET", "/console"): STAFF,
-    ("GET", "/console/keys"): ADMINS,
+    **{("GET", f"/console/{name}"): ADMINS for name in ("keys", "audit")},
     **{
         (method, f"/console/keys/{name}"): ADMINS
         for method in ("GET", "POST")

@@ -1,14 +1,15 @@
 """Statements about audit events; they take `db`. Other slices record through here."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Table, distinct, func, insert, select, text, update
+from sqlalchemy import Row, Table, distinct, func, insert, select, text, union_all, update
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
+from denizen.clock import first_id
 from denizen.db.model import Model
 from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.purging import purge_some
@@ -82,10 +83,12 @@ async def page_events(
     *,
     user_id: uuid.UUID | None,
     action: str | None,
+    since: datetime | None,
+    until: datetime | None,
     limit: int,
     cursor: str | None,
 ) -> Page[Row[Any]]:
-    """Give one page of events, the newest first, in one statement.
+    """Give one page of events from `since` to before `until`, the newest first, in one statement.
 
     Raises:
         CursorError: the cursor is not one of this list.
@@ -95,9 +98,22 @@ async def page_events(
         statement = statement.where(audit.c.user_id == user_id)
     if action is not None:
         statement = statement.where(audit.c.action == action)
+    if since is not None:
+        statement = statement.where(audit.c.id >= first_id(since))
+    if until is not None:
+        statement = statement.where(audit.c.id < first_id(until))
     order = Order("id", (audit.c.id,), descending=True)
-    filters = (user_id, action)
+    filters = (user_id, action, since, until)
     return await fetch_page(db, statement, order, limit=limit, cursor=cursor, filters=filters)
+
+
+async def names_of(
+    db: Db, users: Table, keys: Table, ids: Collection[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """Give the usernames of people and the names of keys; who is gone is left out."""
+    people = select(users.c.id, users.c.username).where(users.c.id.in_(ids))
+    programs = select(keys.c.id, keys.c.name).where(keys.c.id.in_(ids))
+    return {row.id: row.username for row in await db.execute(union_all(people, programs))}
 
 
 async def origin_of_sign_ins(db: Db, audit: Table, since: uuid.UUID) -> Row[Any]:
@@ -140,8 +156,7 @@ async def purge(db: Db, audit: Table, older_than: datetime) -> int:
     """Remove events from before that instant and give how many, as `purge_some` does."""
     if _is_ours(audit):
         return int(await db.scalar(text("SELECT audit_purge(:at)"), {"at": older_than}))
-    oldest = uuid.UUID(int=int(older_than.timestamp() * 1000) << 80)  # ids are in order of time
-    return await purge_some(db, audit, audit.c.id < oldest)
+    return await purge_some(db, audit, audit.c.id < first_id(older_than))
 
 
 def _is_ours(audit: Table) -> bool:
