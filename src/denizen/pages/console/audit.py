@@ -37,7 +37,7 @@ class AuditPages:
         asked = {name: visit.query(name).strip() for name in FILTERS}
         action = asked["action"][:_LONGEST_ACTION]
         first, last = _day(asked["from"]), _day(asked["to"])
-        following = None if last in {None, date.max} else last + timedelta(days=1)
+        following = last + timedelta(days=1) if last and last < date.max else None
         user_id, is_known = await self._whom(asked["user_id"])
         page: Page[Any] = Page([], None)
         if is_known:

@@ -25,7 +25,8 @@ class Change:
 
 def changes_of(words: Words, event: Any) -> list[Change]:
     """Give the fields of an event, in the order in which they were recorded."""
-    before, after = event.before, event.after
+    before: dict[str, Any] = event.before
+    after: dict[str, Any] = event.after
     names = field_names(words)
     return [
         Change(
