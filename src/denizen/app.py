@@ -241,6 +241,7 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
     from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
+    from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
     from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
@@ -252,7 +253,7 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     site = Site(denizen, is_dev=is_dev, **facts)
     for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
         pages(site)
-    for section in (OverviewPages, KeyPages, AuditPages):
+    for section in (OverviewPages, ImportPages, KeyPages, AuditPages):
         section(site)
     if is_dev:
         MailPages(site)

@@ -53,12 +53,12 @@ class AuditScenarios(Generic[U]):
             read_only=True,
         )
 
-    async def names_in(self, events: Iterable[Row[Any]]) -> dict[uuid.UUID, str]:
-        """Give what who acted and whom it was about are called now; who is gone is left out."""
-        ids = {one for event in events for one in (event.actor_id, event.user_id)}
-        if not (ids := ids - {None, NOBODY}):
+    async def names_of(self, ids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID, str]:
+        """Give what people and keys are called now; who is gone, or nobody, is left out."""
+        wanted = {one for one in ids if one not in {None, NOBODY}}
+        if not wanted:
             return {}
         users, keys = table_of(self._parts.user_model), self._parts.tables.keys
         return await self._parts.db.run(
-            lambda db: queries.names_of(db, users, keys, ids), read_only=True
+            lambda db: queries.names_of(db, users, keys, wanted), read_only=True
         )

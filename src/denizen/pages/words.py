@@ -14,6 +14,7 @@ from typing import Final
 from babel.dates import format_datetime, format_timedelta, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import Translations
 
 from denizen.mail.words import typeset
@@ -61,6 +62,14 @@ class Words:
         """Give when that will be: `in 3 minutes`."""
         span = timedelta(seconds=seconds)
         return format_timedelta(span, threshold=1.5, add_direction=True, locale=self.locale)
+
+    def span(self, seconds: float) -> str:
+        """Give how long that is: `3 minutes`."""
+        return format_timedelta(timedelta(seconds=seconds), threshold=1.5, locale=self.locale)
+
+    def number(self, number: float) -> str:
+        """Give a number with its digits in groups: `12,400`."""
+        return format_decimal(number, locale=self.locale)
 
     def _formatted(self, at: datetime, pattern: str, zone: tzinfo) -> str:
         return format_datetime(at, pattern, tzinfo=zone, locale=self.locale)

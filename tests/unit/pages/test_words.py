@@ -5,7 +5,7 @@ import re
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from babel.messages.extract import extract_from_dir
@@ -14,7 +14,11 @@ from babel.messages.pofile import read_po
 import denizen
 from denizen.errors import Issue
 from denizen.http.problems import PROBLEMS
+from denizen.imports.files import ENCODINGS
+from denizen.imports.model import REASONS, OnConflict, State
+from denizen.imports.recipes import FIELDS, RecipeName
 from denizen.pages.complaints import about_all, about_field
+from denizen.pages.console import import_words
 from denizen.pages.events import event_name
 from denizen.pages.templates import Templates
 from denizen.pages.words import Words, all_words, zone_of
@@ -160,6 +164,21 @@ def test_every_event_has_a_name() -> None:
     actions = set(re.findall(r'"((?:user|session|password|email|key|import)\.[a-z_]+)"', text))
 
     assert {a for a in actions if event_name(Words("ru"), a) == a} == set()
+
+
+def test_every_word_of_an_import_is_there() -> None:
+    """States, options, fields and reasons, in English as the API says them; why files fail."""
+    words = Words("en")
+    text = "".join(path.read_text("utf-8") for path in (SOURCE / "imports").glob("*.py"))
+    codes = set(re.findall(r'FileError\("(\w+)"', text) + re.findall(r'"code": "(\w+)"', text))
+
+    assert import_words.reasons(words) == REASONS
+    assert import_words.file_problems(words).keys() == codes
+    assert import_words.filled_names(words).keys() == set(FIELDS)
+    assert import_words.state_names(words).keys() == set(get_args(State))
+    assert import_words.conflict_names(words).keys() == set(get_args(OnConflict))
+    assert import_words.recipe_names(words).keys() == {"", *get_args(RecipeName)}
+    assert import_words.encoding_names(words).keys() == {"", *ENCODINGS}
 
 
 def test_templates_escape_whatever_their_names() -> None:

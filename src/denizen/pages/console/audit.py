@@ -53,10 +53,11 @@ class AuditPages:
             except CursorError:  # of other filters, or of another time zone
                 return visit.leave(_address(asked))
         names = event_names(visit.words)
+        people = [one for event in page for one in (event.actor_id, event.user_id)]
         return visit.page(
             "console/audit/list.html",
             page=page,
-            names=await self._service.audit.names_in(page),
+            names=await self._service.audit.names_of(people),
             actions=sorted(names.items(), key=lambda pair: pair[1]),
             asked=asked,
             is_filtered=any(asked.values()),
