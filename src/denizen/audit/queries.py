@@ -1,11 +1,25 @@
 """Statements about audit events; they take `db`. Other slices record through here."""
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Table, distinct, func, insert, select, text, union_all, update
+from sqlalchemy import (
+    ARRAY,
+    Row,
+    Table,
+    Uuid,
+    cast,
+    distinct,
+    func,
+    insert,
+    select,
+    text,
+    union_all,
+    update,
+)
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
@@ -16,6 +30,7 @@ from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 
 _LATEST: Final = 10_000
+COUNTED: Final = 200_000  # events: a tenth of a second
 
 
 async def record(
@@ -135,6 +150,49 @@ async def origin_of_sign_ins(db: Db, audit: Table, since: uuid.UUID) -> Row[Any]
         func.max(events.address).label("address"),
     ).where(events.action == "session.started", events.address.is_not(None))
     return (await db.execute(statement)).one()
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """How many events of each kind there were on some days.
+
+    Attributes:
+        counts: by the day's number from 0, and the action.
+        since: from when on all were counted: the first day, or later where there were too many.
+        is_cut: whether there were too many.
+    """
+
+    counts: Mapping[tuple[int, str], int]
+    since: datetime
+    is_cut: bool
+
+    def of(self, day: int, actions: Iterable[str]) -> int:
+        """Give how many events of these kinds there were on that day."""
+        return sum(self.counts.get((day, action), 0) for action in actions)
+
+
+async def count_by_day(
+    db: Db, audit: Table, midnights: Sequence[datetime], *, most: int = COUNTED
+) -> DayCounts:
+    """Count events by day and action in one statement: the latest `most` of them.
+
+    Args:
+        db: any session.
+        audit: the table.
+        midnights: when the days begin, the first of them first.
+        most: how many events are looked at; more take longer than a page may.
+    """
+    ids = [first_id(at) for at in midnights]
+    latest = select(audit.c.id, audit.c.at, audit.c.action).where(audit.c.id >= ids[0])
+    some = latest.order_by(audit.c.id.desc()).limit(most).subquery().c
+    day = func.width_bucket(some.id, cast(ids, ARRAY(Uuid)))
+    statement = select(
+        day.label("day"), some.action, func.count().label("events"), func.min(some.at).label("at")
+    ).group_by(day, some.action)
+    rows = (await db.execute(statement)).all()
+    is_cut = sum(row.events for row in rows) >= most
+    since = min(row.at for row in rows) if is_cut else midnights[0]
+    return DayCounts({(row.day - 1, row.action): row.events for row in rows}, since, is_cut)
 
 
 async def blank(db: Db, audit: Table, user_id: uuid.UUID) -> None:

@@ -139,7 +139,7 @@ def beginning(path: Path, encoding: Encoding | None, count: int) -> tuple[Layout
         return layout, list(islice(records(path, layout), count))
     objects = list(islice(_read(path, layout, _objects), count))
     columns = tuple(dict.fromkeys(name for _, found in objects for name in found or ()))
-    cells = [(n, None if o is None else tuple(map(o.get, columns))) for n, o in objects]
+    cells: list[Record] = [(n, o and tuple(map(o.get, columns))) for n, o in objects]
     return replace(layout, columns=columns), cells
 
 

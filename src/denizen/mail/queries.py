@@ -1,11 +1,28 @@
 """Statements about the outbox; they take `db`. Other slices queue their mails through here."""
 
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Interval, Row, Table, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    Interval,
+    Row,
+    Table,
+    and_,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, NOBODY, Actor
@@ -16,6 +33,7 @@ from denizen.mail.message import Kind
 from denizen.users.values import email_key
 
 KEPT: Final = timedelta(days=30)  # how long it is known that a mail was sent, or never was
+COUNTED: Final = 100_000  # mails: a tenth of a second
 # what leads to an account; notices are sent whatever happens meanwhile
 _LEADING_IN: Final = (
     "email_verification",
@@ -143,6 +161,68 @@ async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> 
     """Remove every trace of a person."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
     await db.execute(delete(outbox).where(theirs))
+
+
+@dataclass(frozen=True, slots=True)
+class MailCounts:
+    """What became of the mails of some days.
+
+    Attributes:
+        sent: how many were sent, by the number of the day they were asked for, from 0.
+        failed: how many never will be, likewise.
+        waiting: how many are still to be sent.
+        waiting_since: when the first of those was asked for.
+        since: from when on all were counted: the first day, or later where there were too many.
+        is_cut: whether there were too many.
+    """
+
+    sent: Mapping[int, int]
+    failed: Mapping[int, int]
+    waiting: int
+    waiting_since: datetime | None
+    since: datetime
+    is_cut: bool
+
+
+async def count_mails_by_day(
+    db: Db, outbox: Table, midnights: Sequence[datetime], *, most: int = COUNTED
+) -> MailCounts:
+    """Count mails by the day they were asked for, in one statement: the latest `most` of them.
+
+    Args:
+        db: any session.
+        outbox: the table.
+        midnights: when the days begin, the first of them first.
+        most: how many mails are looked at; more take longer than a page may.
+    """
+    latest = select(outbox).where(outbox.c.created_at >= midnights[0])
+    some = latest.order_by(outbox.c.created_at.desc()).limit(most).subquery().c
+    day = func.width_bucket(some.created_at, cast(list(midnights), ARRAY(DateTime(timezone=True))))
+    waits = some.next_try_at.is_not(None)
+    statement = select(
+        day.label("day"),
+        func.count().label("mails"),
+        func.count().filter(some.sent_at.is_not(None)).label("sent"),
+        func.count().filter(_is_failed(some)).label("failed"),
+        func.count().filter(waits).label("waiting"),
+        func.min(some.created_at).filter(waits).label("waiting_since"),
+        func.min(some.created_at).label("at"),
+    ).group_by(day)
+    rows = (await db.execute(statement)).all()
+    is_cut = sum(row.mails for row in rows) >= most
+    return MailCounts(
+        sent={row.day - 1: row.sent for row in rows},
+        failed={row.day - 1: row.failed for row in rows},
+        waiting=sum(row.waiting for row in rows),
+        waiting_since=min((row.waiting_since for row in rows if row.waiting), default=None),
+        since=min(row.at for row in rows) if is_cut else midnights[0],
+        is_cut=is_cut,
+    )
+
+
+def _is_failed(columns: Any) -> ColumnElement[bool]:
+    """Whether a mail was given up: nothing more is tried, and there is a reason."""
+    return and_(columns.next_try_at.is_(None), columns.error.is_not(None))
 
 
 async def purge(db: Db, outbox: Table, now: Instant) -> int:

@@ -8,6 +8,7 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.exports.scenarios import ExportScenarios
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
@@ -29,6 +30,7 @@ class Service(Protocol):
     account: AccountScenarios[Any]
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
+    overview: OverviewScenarios[Any]
     users: UserScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]

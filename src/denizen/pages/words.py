@@ -49,6 +49,14 @@ class Words:
         """Give the day: `3 Nov 2026`."""
         return self._formatted(at, "d MMM y", zone)
 
+    def short_day(self, at: datetime) -> str:
+        """Give the day of an instant in its own zone, of this year or so: `3 Nov`."""
+        return format_datetime(at, "d MMM", tzinfo=at.tzinfo, locale=self.locale)
+
+    def zone_name(self, at: datetime, zone: tzinfo = UTC) -> str:
+        """Give what a zone is called at an instant: `UTC`, `GMT+9`."""
+        return self._formatted(at, "zzz", zone)
+
     def ago(self, at: datetime, now: datetime, zone: tzinfo = UTC) -> str:
         """Give how long ago it was within a week, and else the day."""
         passed = now - at

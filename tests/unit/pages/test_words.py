@@ -12,6 +12,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import denizen
+from denizen.doctor import SENTENCES
 from denizen.errors import Issue
 from denizen.http.problems import PROBLEMS
 from denizen.imports.files import ENCODINGS
@@ -19,6 +20,7 @@ from denizen.imports.model import REASONS, OnConflict, State
 from denizen.imports.recipes import FIELDS, RecipeName
 from denizen.pages.complaints import about_all, about_field
 from denizen.pages.console import import_words
+from denizen.pages.console.findings import finding_sentences, finding_subjects
 from denizen.pages.events import event_name
 from denizen.pages.templates import Templates
 from denizen.pages.words import Words, all_words, zone_of
@@ -164,6 +166,16 @@ def test_every_event_has_a_name() -> None:
     actions = set(re.findall(r'"((?:user|session|password|email|key|import)\.[a-z_]+)"', text))
 
     assert {a for a in actions if event_name(Words("ru"), a) == a} == set()
+
+
+def test_every_finding_of_the_doctor_is_there() -> None:
+    """In English as the command line says it, in Russian with the same placeholders."""
+    text = (SOURCE / "doctor.py").read_text("utf-8")
+    codes = set(re.findall(r'Finding\("\w+", "(\w+)", "(\w+)"', text))
+
+    assert finding_sentences(Words("en")) == SENTENCES
+    assert {code for _, code in codes} == SENTENCES.keys()
+    assert {about for about, _ in codes} == finding_subjects(Words("en")).keys()
 
 
 def test_every_word_of_an_import_is_there() -> None:

@@ -228,7 +228,10 @@ async def test_too_large_a_file_is_refused_while_it_comes(
     root = await a_user(denizen, role="admin", password="a fine long passphrase 77")
     await browser.sign_in(root.email, "a fine long passphrase 77")
     form = (await browser.open(NEW)).forms[NEW]
-    parts = {"form": (None, form.fields["form"]), "file": ("a.csv", b"a" * 2 * 2**20)}
+    parts: dict[str, Any] = {
+        "form": (None, form.fields["form"]),
+        "file": ("a.csv", b"a" * 2 * 2**20),
+    }
     request = browser.client.build_request("POST", NEW, files=parts, headers=FROM_HERE)
     await request.aread()
 
