@@ -1,15 +1,18 @@
 """The first page of the console: what needs attention, and how it goes day by day."""
 
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from sqlalchemy import Row
 from starlette.responses import Response
 
 from denizen.audit.model import NOBODY
 from denizen.device import device_of
 from denizen.doctor import Finding, examine
+from denizen.keys.scenarios import Key
 from denizen.overview.scenarios import Day, Overview
 from denizen.pages.console import CONSOLE, STAFF
 from denizen.pages.console.changes import changes_of
@@ -45,7 +48,9 @@ class OverviewPages:
         service = self._service
         found = await service.overview.look(_midnights(visit))
         findings: Sequence[Finding] = ()
-        events, names, keys = [], {}, []
+        events: Sequence[Row[Any]] = ()
+        names: Mapping[uuid.UUID, str] = {}
+        keys: Sequence[Key] = ()
         if visit.me["role"] == "admin":
             findings = await examine(service.parts.db, service.settings)
             events = (await service.audit.list_events(limit=LATEST)).items
