@@ -31,7 +31,7 @@ from denizen.exports.scenarios import ExportScenarios
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.headers import HSTS, WithHeaders
-from denizen.http.hot import HotRoute
+from denizen.http.hot import HotRoute, Service
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
@@ -209,7 +209,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     """
     settings = settings or Settings.load()
     denizen: Denizen[UserModel] = Denizen(settings=settings)
-    app = FastAPI(
+    app = Service(
         title="denizen",
         summary="User accounts: one service, one database, nothing acknowledged ever lost.",
         version=_version(),
@@ -234,8 +234,10 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
             expose_headers=["ETag", "Location", "Retry-After"],
         )
     app.add_middleware(Unambiguous)
-    is_secure = settings.service_url.startswith("https:")
-    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
+    headers = HEADERS | (HSTS if settings.service_url.startswith("https:") else {})
+    app.add_middleware(WithHeaders, headers=headers)
+    if not settings.cors_origins:  # whose middleware has a word in every answer
+        app.put_first(headers)
     return app
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import Dialect, Float, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from denizen.db.pool import borrow, give_back
+
 Row = Mapping[str, Any]
 _Processor = Callable[[Any], Any]
 _FLOAT8: Final = 701  # type codes of PostgreSQL: what a number comes as
@@ -47,14 +49,15 @@ async def fetch_row(
             found = result.mappings().first()
             return None if found is None else {str(k): v for k, v in found.items()}
     arguments = [values.get(name, statement.defaults[name]) for name in statement.positions]
-    borrowed: Any = await greenlet_spawn(engine.sync_engine.pool.connect)
+    pool = engine.sync_engine.pool
+    borrowed = await borrow(pool)
     try:
         row = await borrowed.driver_connection.fetchrow(statement.sql, *arguments)
     except BaseException:
         # whatever state the wire is in, nobody else gets this connection
         await greenlet_spawn(borrowed.invalidate)
         raise
-    await greenlet_spawn(borrowed.close)
+    await give_back(pool, borrowed)
     if row is None or not statement.converters:
         return row  # type: ignore[no-any-return]  # asyncpg's Record is a mapping
     return {k: _converted(statement.converters.get(k), v) for k, v in row.items()}
