@@ -55,7 +55,7 @@ class AuditScenarios(Generic[U]):
 
     async def names_of(self, ids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID, str]:
         """Give what people and keys are called now; who is gone, or nobody, is left out."""
-        wanted = {one for one in ids if one not in {None, NOBODY}}
+        wanted = {one for one in ids if one is not None and one != NOBODY}
         if not wanted:
             return {}
         users, keys = table_of(self._parts.user_model), self._parts.tables.keys

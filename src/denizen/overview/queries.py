@@ -1,56 +1,60 @@
 """How many users there are, in one statement that costs next to nothing at any size."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BigInteger, Table, cast, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    Table,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 
 from denizen.db.unit import Db
 
-COUNTED: Final = 10_000  # so many rows are looked at one by one
+COUNTED: Final = 10_000  # so many are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """How many users there are.
+    """How many users there are: of some kind one more than `COUNTED` where there are more.
 
     Attributes:
         users: all of them; more than `COUNTED` only about.
         is_about: whether that is an estimate.
         admins: the administrators.
-        leaving: those who are to be erased, up to `COUNTED`.
-        disabled: None where there are too many users to look at each.
-        unconfirmed: likewise.
+        unconfirmed: who has a password and could sign in, were the address confirmed.
+        disabled: whose account is disabled.
+        leaving: who is to be erased.
     """
 
     users: int
     is_about: bool
     admins: int
+    unconfirmed: int
+    disabled: int
     leaving: int
-    disabled: int | None
-    unconfirmed: int | None
 
 
 async def count_people(db: Db, users: Table) -> People:
-    """Count users: by the indexes of the few, by looking at all, or by the planner's estimate."""
+    """Count users: the few by their indexes, all of them up to a limit, above it by estimate."""
     columns = users.c
-    seen = select(columns.is_active, columns.email_verified_at, columns.erase_after)
-    some = seen.limit(COUNTED + 1).subquery().c
-    stays = some.erase_after.is_(None)
-    admins = select(columns.id).where(columns.role == literal_column("'admin'"))
-    leaving = select(columns.id).where(columns.erase_after.is_not(None)).limit(COUNTED)
+    stays = columns.erase_after.is_(None)
+    unconfirmed = columns.email_verified_at.is_(None), columns.hashed_password.is_not(None)
     catalogue = sql_table("pg_class", sql_column("oid"), sql_column("reltuples"))
     estimate = select(cast(catalogue.c.reltuples, BigInteger))
     statement = select(
-        func.count().label("users"),
-        func.count().filter(stays, some.is_active.is_(False)).label("disabled"),
-        func.count()
-        .filter(stays, some.is_active, some.email_verified_at.is_(None))
-        .label("unconfirmed"),
-        _counted(admins).label("admins"),
-        _counted(leaving).label("leaving"),
+        _up_to(users).label("users"),
+        _up_to(users, columns.role == literal_column("'admin'"), stays).label("admins"),
+        _up_to(users, *unconfirmed, columns.is_active, stays).label("unconfirmed"),
+        _up_to(users, columns.is_active.is_(False), stays).label("disabled"),
+        _up_to(users, columns.erase_after.is_not(None)).label("leaving"),
         estimate.where(catalogue.c.oid == func.to_regclass(users.fullname))
         .scalar_subquery()
         .label("estimate"),
@@ -61,11 +65,13 @@ async def count_people(db: Db, users: Table) -> People:
         users=max(row.users, row.estimate or 0) if is_about else row.users,
         is_about=is_about,
         admins=row.admins,
+        unconfirmed=row.unconfirmed,
+        disabled=row.disabled,
         leaving=row.leaving,
-        disabled=None if is_about else row.disabled,
-        unconfirmed=None if is_about else row.unconfirmed,
     )
 
 
-def _counted(found: Any) -> Any:
-    return select(func.count()).select_from(found.subquery()).scalar_subquery()
+def _up_to(users: Table, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    """Count those for whom all of it holds, and no more than one beyond the limit."""
+    found = select(users.c.id).where(*conditions).limit(COUNTED + 1).subquery()
+    return select(func.count()).select_from(found).scalar_subquery()

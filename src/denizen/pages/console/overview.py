@@ -13,6 +13,7 @@ from denizen.audit.model import NOBODY
 from denizen.device import device_of
 from denizen.doctor import Finding, examine
 from denizen.keys.scenarios import Key
+from denizen.overview.queries import COUNTED
 from denizen.overview.scenarios import Day, Overview
 from denizen.pages.console import CONSOLE, STAFF
 from denizen.pages.console.changes import changes_of
@@ -61,6 +62,7 @@ class OverviewPages:
             "console/overview.html",
             found=found,
             people=found.people,
+            most=COUNTED,
             attention=[] if found.is_new else list(_attention(visit, found, findings)),
             charts=_charts(visit, found.days),
             has_server=service.settings.mail_server is not None,
