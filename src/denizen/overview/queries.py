@@ -29,7 +29,8 @@ class People:
         users: all of them; more than `COUNTED` only about.
         is_about: whether that is an estimate.
         admins: the administrators.
-        unconfirmed: who has a password and could sign in, were the address confirmed.
+        unconfirmed: who has a password and could sign in, were the address confirmed; None where
+            too many addresses are not confirmed to look whose they are.
         disabled: whose account is disabled.
         leaving: who is to be erased.
     """
@@ -37,7 +38,7 @@ class People:
     users: int
     is_about: bool
     admins: int
-    unconfirmed: int
+    unconfirmed: int | None
     disabled: int
     leaving: int
 
@@ -46,13 +47,19 @@ async def count_people(db: Db, users: Table) -> People:
     """Count users: the few by their indexes, all of them up to a limit, above it by estimate."""
     columns = users.c
     stays = columns.erase_after.is_(None)
-    unconfirmed = columns.email_verified_at.is_(None), columns.hashed_password.is_not(None)
+    unseen = select(users).where(columns.email_verified_at.is_(None)).limit(COUNTED + 1).subquery()
+    waits = (
+        unseen.c.hashed_password.is_not(None),
+        unseen.c.is_active,
+        unseen.c.erase_after.is_(None),
+    )
     catalogue = sql_table("pg_class", sql_column("oid"), sql_column("reltuples"))
     estimate = select(cast(catalogue.c.reltuples, BigInteger))
     statement = select(
         _up_to(users).label("users"),
         _up_to(users, columns.role == literal_column("'admin'"), stays).label("admins"),
-        _up_to(users, *unconfirmed, columns.is_active, stays).label("unconfirmed"),
+        select(func.count()).select_from(unseen).scalar_subquery().label("unseen"),
+        select(func.count()).select_from(unseen).where(*waits).scalar_subquery().label("waiting"),
         _up_to(users, columns.is_active.is_(False), stays).label("disabled"),
         _up_to(users, columns.erase_after.is_not(None)).label("leaving"),
         estimate.where(catalogue.c.oid == func.to_regclass(users.fullname))
@@ -65,7 +72,7 @@ async def count_people(db: Db, users: Table) -> People:
         users=max(row.users, row.estimate or 0) if is_about else row.users,
         is_about=is_about,
         admins=row.admins,
-        unconfirmed=row.unconfirmed,
+        unconfirmed=row.waiting if row.unseen <= COUNTED else None,
         disabled=row.disabled,
         leaving=row.leaving,
     )

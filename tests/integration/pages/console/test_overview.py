@@ -118,13 +118,15 @@ async def test_many_users_are_counted_about(
 ) -> None:
     """Above the limit all of them by the database's own estimate, of the others that it is more."""
     for _ in range(3):
-        await a_user(denizen, verified=False, password=PASSWORD)
+        user = await a_user(denizen, verified=False, password=PASSWORD)
+        await denizen.users.update_user(user.id, UpdateUser(is_active=False))
     monkeypatch.setattr(queries, "COUNTED", 2)
     monkeypatch.setattr(overview, "COUNTED", 2)
     tiles = _tiles(await chief.open(CONSOLE))
 
     assert tiles["/console/users"].startswith("about ")
-    assert tiles["/console/users?status=unconfirmed"] == "over 2"
+    assert tiles["/console/users?status=disabled"] == "over 2"
+    assert "/console/users?status=unconfirmed" not in tiles
     assert tiles["/console/users?role=admin"] == "1"
 
 
