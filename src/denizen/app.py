@@ -41,6 +41,7 @@ from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
+from denizen.mail.scenarios import OutboxScenarios
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
 from denizen.overview.scenarios import OverviewScenarios
@@ -122,6 +123,7 @@ class Denizen(Generic[U]):
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
+        self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
@@ -248,6 +250,7 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
     from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
+    from denizen.pages.console.system import SystemPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
@@ -257,7 +260,7 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     site = Site(denizen, is_dev=is_dev, **facts)
     for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
         pages(site)
-    for section in (OverviewPages, ImportPages, KeyPages, AuditPages):
+    for section in (OverviewPages, ImportPages, KeyPages, AuditPages, SystemPages):
         section(site)
     if is_dev:
         MailPages(site)

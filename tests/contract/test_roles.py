@@ -104,7 +104,8 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
     ("GET", "/console"): STAFF,
-    **{("GET", f"/console/{name}"): ADMINS for name in ("keys", "audit", "imports")},
+    **{("GET", f"/console/{name}"): ADMINS for name in ("keys", "audit", "imports", "system")},
+    **{("POST", f"/console/system/mails/{act}"): ADMINS for act in ("retry", "test")},
     **{("GET", f"/console/imports/{NOBODY}{end}"): ADMINS for end in ("", "/report")},
     **{("POST", f"/console/imports/{NOBODY}/{act}"): ADMINS for act in ("start", "stop", "resume")},
     **{(method, UPLOAD): ADMINS for method in ("GET", "POST")},

@@ -1,7 +1,7 @@
 """Statements about the outbox; they take `db`. Other slices queue their mails through here."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -34,6 +34,8 @@ from denizen.users.values import email_key
 
 KEPT: Final = timedelta(days=30)  # how long it is known that a mail was sent, or never was
 COUNTED: Final = 100_000  # mails: a tenth of a second
+# of mails that were not sent; their addresses may be strangers'
+_TOLD: Final = ("id", "kind", "user_id", "created_at", "attempts", "next_try_at", "error")
 # what leads to an account; notices are sent whatever happens meanwhile
 _LEADING_IN: Final = (
     "email_verification",
@@ -218,6 +220,35 @@ async def count_mails_by_day(
         since=min(row.at for row in rows) if is_cut else midnights[0],
         is_cut=is_cut,
     )
+
+
+async def list_unsent(db: Db, outbox: Table, *, limit: int) -> Sequence[Row[Any]]:
+    """Give mails that were tried in vain, the newest first: given up, or to be tried again.
+
+    Among the latest, as many as a page has time to look through.
+    """
+    columns = outbox.c
+    latest = select(outbox).order_by(columns.created_at.desc()).limit(COUNTED).subquery().c
+    told = (latest[name] for name in _TOLD)
+    failed = select(*told).where(latest.error.is_not(None), latest.sent_at.is_(None))
+    return (await db.execute(failed.order_by(latest.created_at.desc()).limit(limit))).all()
+
+
+async def count_waiting(db: Db, outbox: Table) -> tuple[int, datetime | None]:
+    """Give how many mails wait to be sent, up to `COUNTED`, and since when the first does."""
+    waiting = select(outbox.c.created_at).where(outbox.c.next_try_at.is_not(None))
+    some = waiting.limit(COUNTED).subquery().c
+    row = (await db.execute(select(func.count(), func.min(some.created_at)))).one()
+    return row[0], row[1]
+
+
+async def retry(
+    db: Db, outbox: Table, ids: Collection[uuid.UUID], now: Instant
+) -> Sequence[Row[Any]]:
+    """Have mails that were given up tried once more; give the `kind` and `user_id` of those."""
+    mine = (outbox.c.id.in_(ids), _is_failed(outbox.c))
+    statement = update(outbox).where(*mine).values(next_try_at=now)
+    return (await db.execute(statement.returning(outbox.c.kind, outbox.c.user_id))).all()
 
 
 def _is_failed(columns: Any) -> ColumnElement[bool]:

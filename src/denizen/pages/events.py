@@ -37,6 +37,7 @@ def event_names(words: Words) -> dict[str, str]:
         "import.stopped": gettext("Stop of an import"),
         "import.resumed": gettext("Continuation of an import"),
         "users.exported": gettext("Export of users"),
+        "mail.retried": gettext("New try to send mails"),
         "key.created": gettext("Creation of an API key"),
         "key.revoked": gettext("Revocation of an API key"),
     }

@@ -8,6 +8,7 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.exports.scenarios import ExportScenarios
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.mail.scenarios import OutboxScenarios
 from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
@@ -31,6 +32,7 @@ class Service(Protocol):
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
     overview: OverviewScenarios[Any]
+    outbox: OutboxScenarios[Any]
     users: UserScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]

@@ -69,6 +69,7 @@ def field_names(words: Words) -> dict[str, str]:
         "updated": gettext("Changed"),
         "skipped": gettext("Left as they are"),
         "refused": gettext("Refused"),
+        "mails": gettext("Mails"),
         "kind": gettext("Kind"),
     }
 
