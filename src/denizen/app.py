@@ -37,12 +37,14 @@ from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
+from denizen.http.watched import Watched
 from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
+from denizen.metrics.folder import MetricsFolder
 from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
@@ -82,6 +84,7 @@ class Denizen(Generic[U]):
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
+        gate: lets requests through, for more routes.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class Denizen(Generic[U]):
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
         self.exports: ExportScenarios[U] = ExportScenarios(parts)
         self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
-        self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
+        self.gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -135,7 +138,7 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        gate = self._gate
+        gate = self.gate
         sessions = SessionRoutes(self.sessions, gate)
         routers = [
             RegistrationRoutes(self.registrations, gate).router,
@@ -195,12 +198,18 @@ class Denizen(Generic[U]):
             await self.stop()
 
 
-def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    is_dev: bool = False,
+    metrics_folder: MetricsFolder | None = None,
+) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
 
     Args:
         settings: read from the environment by default.
         is_dev: whether `/dev/mail` shows the folder of mails.
+        metrics_folder: where the processes of one run leave their figures for each other.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
@@ -220,6 +229,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     denizen.install(app)
     service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
     app.include_router(service.router)
+    _add_metrics(app, denizen, metrics_folder)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
@@ -234,7 +244,18 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     app.add_middleware(Unambiguous)
     is_secure = settings.service_url.startswith("https:")
     app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
+    app.add_middleware(Watched, tally=denizen.parts.tally)
     return app
+
+
+def _add_metrics(app: FastAPI, denizen: Denizen[UserModel], folder: MetricsFolder | None) -> None:
+    """Put `/metrics` into the service; what writes it is in the extra `server`."""
+    from denizen.metrics.routes import MetricsRoutes  # noqa: PLC0415
+    from denizen.metrics.scenarios import MetricsScenarios  # noqa: PLC0415
+
+    metrics = MetricsScenarios(denizen.parts, folder)
+    port = denizen.settings.metrics_port
+    app.include_router(MetricsRoutes(metrics, denizen.gate, port).router)
 
 
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:

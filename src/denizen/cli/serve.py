@@ -38,6 +38,7 @@ from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.mail.sender import link_of
+from denizen.metrics.folder import MetricsFolder
 from denizen.migrations import schema_is_current
 from denizen.settings import Settings, variable
 from denizen.tokens.model import Purpose
@@ -49,7 +50,9 @@ PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be 
 SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
 PARENT: Final = "DENIZEN_SERVE_PID"
-DEV: Final = "DENIZEN_SERVE_DEV"  # no setting: what the main process tells its workers
+# no settings: what the main process tells its workers
+DEV: Final = "DENIZEN_SERVE_DEV"
+FIGURES: Final = "DENIZEN_SERVE_FIGURES"
 
 
 def serve(
@@ -69,7 +72,10 @@ def serve(
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
             raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
-        with _alone_on_port(settings), _database(settings) as urls:
+        with contextlib.ExitStack() as stack:
+            for address in _addresses(settings):
+                stack.enter_context(_alone_on_port(*address))
+            urls = stack.enter_context(_database(settings))
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
             if settings.mail_server is None and not dev:
@@ -83,7 +89,10 @@ def worker_app() -> FastAPI:
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    app = create_app(is_dev=bool(parent) and os.environ.get(DEV) == str(parent))
+    is_dev = bool(parent) and os.environ.get(DEV) == str(parent)
+    figures = os.environ.get(FIGURES) if parent else None
+    folder = MetricsFolder(Path(figures)) if figures else None
+    app = create_app(is_dev=is_dev, metrics_folder=folder)
     start = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -103,6 +112,7 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     os.environ.update({variable(name): value for name, value in told.items()})
     os.environ[PARENT] = str(os.getpid())
     os.environ[DEV] = os.environ[PARENT] if is_dev else ""
+    os.environ[FIGURES] = _figures_folder(settings)
     os.register_at_fork(after_in_child=_hold_signals)
     Granian(
         "denizen.cli.serve:worker_app",
@@ -236,35 +246,51 @@ def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev
     sys.stdout.flush()
 
 
+def _figures_folder(settings: Settings) -> str:
+    """Make the folder in which the workers add up what they count; each run has an empty one."""
+    folder = settings.data_dir.resolve() / "metrics" / str(settings.port)
+    try:
+        MetricsFolder.prepare(folder)
+    except OSError as error:
+        _warn(f"{folder} can't be used ({error.strerror}): /metrics tells of one worker alone")
+        return ""
+    return str(folder)
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Give where the service listens."""
+    yield settings.host, settings.port
+    if settings.metrics_port is not None:
+        yield "127.0.0.1", settings.metrics_port
+
+
 @contextlib.contextmanager
-def _alone_on_port(settings: Settings) -> Iterator[None]:
+def _alone_on_port(host: str, port: int) -> Iterator[None]:
     """Make sure that no other service is on the port: the server's workers would silently share it.
 
     Raises:
         CommandError: the port is taken, or the address is not this machine's.
     """
     deadline = time.monotonic() + PORT_PATIENCE
-    while (problem := _port_problem(settings)) is not None:
+    while (problem := _port_problem(host, port)) is not None:
         if time.monotonic() > deadline:
-            raise CommandError(
-                f"can't listen on {settings.host} port {settings.port}: {problem}", OUT_OF_REACH
-            )
+            raise CommandError(f"can't listen on {host} port {port}: {problem}", OUT_OF_REACH)
         time.sleep(0.1)
     # Two that start at the same moment both find the port free: Linux's abstract sockets are a
     # lock that dies with its owner and leaves no file.
     with socket.socket(socket.AF_UNIX) as lock:
         if sys.platform == "linux":
             try:
-                lock.bind(f"\0denizen-{settings.host}-{settings.port}")
+                lock.bind(f"\0denizen-{host}-{port}")
             except OSError:
-                message = f"another denizen is starting on {settings.host} port {settings.port}"
+                message = f"another denizen is starting on {host} port {port}"
                 raise CommandError(message, OUT_OF_REACH) from None
         yield
 
 
-def _port_problem(settings: Settings) -> str | None:
+def _port_problem(host: str, port: int) -> str | None:
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

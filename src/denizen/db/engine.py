@@ -14,8 +14,10 @@ from typing import Any, Final
 import asyncpg
 from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
 from denizen.db.errors import UnavailableError
+from denizen.db.tally import PoolState
 
 _FAILURES: Final = (
     OSError,
@@ -142,6 +144,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     connector = _Connector(parse_url(settings.url), settings)
     engine = create_async_engine(
         "postgresql+asyncpg://",
+        poolclass=_Pool,
         pool_size=settings.pool_size,
         max_overflow=settings.pool_overflow,
         pool_timeout=settings.pool_timeout.total_seconds(),
@@ -151,6 +154,34 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
+
+
+def pool_state(engine: AsyncEngine) -> PoolState:
+    """Tell how the engine's pool is; of a pool that somebody else made nothing is known."""
+    pool = engine.pool
+    return pool.state if isinstance(pool, _Pool) else PoolState()
+
+
+class _Pool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's pool, which counts who had to wait."""
+
+    _waited = 0
+    _timed_out = 0
+
+    @property
+    def state(self) -> PoolState:
+        size = self.size() + self._max_overflow
+        return PoolState(size, self.checkedout(), self._waited, self._timed_out)
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        if self.checkedin() or self._overflow < self._max_overflow:
+            return super()._do_get()
+        self._waited += 1
+        try:
+            return super()._do_get()
+        except exc.TimeoutError:
+            self._timed_out += 1
+            raise
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types

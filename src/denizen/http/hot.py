@@ -35,7 +35,7 @@ class HotRoute(BaseRoute):
             and scope["path"] == scope.get("root_path", "") + self.path
             and not scope["query_string"]  # the other route refuses what is in it
         )
-        return (Match.FULL if is_mine else Match.NONE), {}
+        return (Match.FULL, {"route": self}) if is_mine else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; every failure is a problem, as on the other routes."""
