@@ -41,6 +41,7 @@ from denizen.http.watched import Watched
 from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.logs import RequestLog
 from denizen.mail.render import Renderer
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
@@ -203,6 +204,7 @@ def create_app(
     *,
     is_dev: bool = False,
     metrics_folder: MetricsFolder | None = None,
+    request_log: RequestLog | None = None,
 ) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
 
@@ -210,6 +212,7 @@ def create_app(
         settings: read from the environment by default.
         is_dev: whether `/dev/mail` shows the folder of mails.
         metrics_folder: where the processes of one run leave their figures for each other.
+        request_log: told each request; None: the server in front may do that.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
@@ -239,12 +242,12 @@ def create_app(
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
-            expose_headers=["ETag", "Location", "Retry-After"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     app.add_middleware(Unambiguous)
     is_secure = settings.service_url.startswith("https:")
     app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
-    app.add_middleware(Watched, tally=denizen.parts.tally)
+    app.add_middleware(Watched, tally=denizen.parts.tally, log=request_log)
     return app
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
+import logging.config
 import os
 import signal
 import socket
@@ -37,6 +39,7 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
+from denizen.logs import log_config, request_log
 from denizen.mail.sender import link_of
 from denizen.metrics.folder import MetricsFolder
 from denizen.migrations import schema_is_current
@@ -53,6 +56,7 @@ PARENT: Final = "DENIZEN_SERVE_PID"
 # no settings: what the main process tells its workers
 DEV: Final = "DENIZEN_SERVE_DEV"
 FIGURES: Final = "DENIZEN_SERVE_FIGURES"
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -68,6 +72,7 @@ def serve(
     """Run the service until SIGTERM or Ctrl-C."""
     leaving = _Leaving()
     signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
+    logging.config.dictConfig(_log_config())
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
@@ -79,7 +84,7 @@ def serve(
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
             if settings.mail_server is None and not dev:
-                _warn(no_mail_server(settings))
+                _log.warning(no_mail_server(settings))
             if not leaving.is_told:
                 _run(settings, urls, is_dev=dev)
 
@@ -92,7 +97,7 @@ def worker_app() -> FastAPI:
     is_dev = bool(parent) and os.environ.get(DEV) == str(parent)
     figures = os.environ.get(FIGURES) if parent else None
     folder = MetricsFolder(Path(figures)) if figures else None
-    app = create_app(is_dev=is_dev, metrics_folder=folder)
+    app = create_app(is_dev=is_dev, metrics_folder=folder, request_log=request_log())
     start = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -124,6 +129,7 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
+        log_dictconfig=_log_config(),
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_PATIENCE),
     ).serve()
 
@@ -156,7 +162,7 @@ def _prepare(settings: Settings, urls: Urls, *, may_migrate: bool) -> None:
     try:
         asyncio.run(_prepare_once(settings, urls, may_migrate=may_migrate))
     except UnavailableError:
-        _warn("the database is out of reach; starting anyway, /readyz tells when it is back")
+        _log.warning("the database is out of reach; starting anyway, /readyz tells when it is back")
         if may_migrate:
             keep_trying = threading.Thread(
                 target=_prepare_later, args=(settings, urls), daemon=True
@@ -200,9 +206,11 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
         return _in_file(settings.data_dir / FIRST_ADMIN_FILE, link)
     except OSError as error:
         if link is not None:
-            _warn(
-                f"the first admin's link can't be kept in {settings.data_dir} ({error.strerror}): "
-                "run `denizen users create EMAIL NAME --role admin`"
+            _log.warning(
+                "the first admin's link can't be kept in %s (%s): "
+                "run `denizen users create EMAIL NAME --role admin`",
+                settings.data_dir,
+                error.strerror,
             )
         return None
 
@@ -252,7 +260,8 @@ def _figures_folder(settings: Settings) -> str:
     try:
         MetricsFolder.prepare(folder)
     except OSError as error:
-        _warn(f"{folder} can't be used ({error.strerror}): /metrics tells of one worker alone")
+        said = "%s can't be used (%s): /metrics tells of one worker alone"
+        _log.warning(said, folder, error.strerror)
         return ""
     return str(folder)
 
@@ -339,5 +348,5 @@ class _Leaving:
         raise SystemExit(0)
 
 
-def _warn(message: str) -> None:
-    sys.stderr.write(f"denizen: {message}\n")
+def _log_config() -> dict[str, Any]:
+    return log_config(is_terminal=sys.stderr.isatty())
