@@ -6,6 +6,7 @@ app. `create_app` is the same part as a service of its own.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any, Final, Generic
 
@@ -31,7 +32,7 @@ from denizen.exports.scenarios import ExportScenarios
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.headers import HSTS, WithHeaders
-from denizen.http.hot import HotRoute
+from denizen.http.hot import HotRoute, Service
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
@@ -219,7 +220,7 @@ def create_app(
     """
     settings = settings or Settings.load()
     denizen: Denizen[UserModel] = Denizen(settings=settings)
-    app = FastAPI(
+    app = Service(
         title="denizen",
         summary="User accounts: one service, one database, nothing acknowledged ever lost.",
         version=_version(),
@@ -245,9 +246,12 @@ def create_app(
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     app.add_middleware(Unambiguous)
-    is_secure = settings.service_url.startswith("https:")
-    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
-    app.add_middleware(Watched, tally=denizen.parts.tally, log=request_log)
+    headers = HEADERS | (HSTS if settings.service_url.startswith("https:") else {})
+    app.add_middleware(WithHeaders, headers=headers)
+    watched = functools.partial(Watched, tally=denizen.parts.tally, log=request_log)
+    app.add_middleware(watched)
+    if not settings.cors_origins:  # whose middleware has a word in every answer
+        app.put_first(headers, watched)
     return app
 
 

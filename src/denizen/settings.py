@@ -186,10 +186,7 @@ class Settings(BaseSettings):
         1024, ge=1, le=1024 * 1024, description="largest upload of users to import, in MiB"
     )
     database_pool_size: int = Field(
-        10, ge=1, le=500, description="connections kept open by each worker"
-    )
-    database_pool_overflow: int = Field(
-        5, ge=0, le=500, description="connections each worker may open beyond these in a rush"
+        15, ge=1, le=500, description="connections that each worker may open, and keeps"
     )
     database_pool_timeout: Seconds = Field(
         2, description="seconds to wait for a free connection before 503"
@@ -236,7 +233,7 @@ class Settings(BaseSettings):
     @property
     def connections(self) -> int:
         """How many connections all workers together may open."""
-        return self.workers * (self.database_pool_size + self.database_pool_overflow)
+        return self.workers * self.database_pool_size
 
     @property
     def service_url(self) -> str:
@@ -300,7 +297,6 @@ class Settings(BaseSettings):
         return DatabaseSettings(
             url=chosen,
             pool_size=self.database_pool_size,
-            pool_overflow=self.database_pool_overflow,
             **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
         )
 

@@ -12,6 +12,7 @@ from sqlalchemy import Dialect, Float, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from denizen.db.pool import borrow, give_back
 from denizen.db.tally import Durations
 
 Row = Mapping[str, Any]
@@ -53,7 +54,8 @@ async def fetch_row(
             found = result.mappings().first()
             return None if found is None else {str(k): v for k, v in found.items()}
     arguments = [values.get(name, statement.defaults[name]) for name in statement.positions]
-    borrowed: Any = await greenlet_spawn(engine.sync_engine.pool.connect)
+    pool = engine.sync_engine.pool
+    borrowed = await borrow(pool)
     began = time.perf_counter()
     try:
         row = await borrowed.driver_connection.fetchrow(statement.sql, *arguments)
@@ -62,7 +64,7 @@ async def fetch_row(
         await greenlet_spawn(borrowed.invalidate)
         raise
     durations.add(time.perf_counter() - began)
-    await greenlet_spawn(borrowed.close)
+    await give_back(pool, borrowed)
     if row is None or not statement.converters:
         return row  # type: ignore[no-any-return]  # asyncpg's Record is a mapping
     return {k: _converted(statement.converters.get(k), v) for k, v in row.items()}

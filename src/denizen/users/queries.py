@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, literal, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.clock import Instant
@@ -159,7 +159,8 @@ def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
         if text is not None:
             found.append(column == _key_or_nobody(key, text))
     if wanted.role is not None:
-        found.append(model.role == wanted.role)
+        # in the statement, not beside it: the index of those who are few serves no parameter
+        found.append(model.role == literal(wanted.role, literal_execute=True))
     if wanted.is_active is not None:
         found.append(model.is_active.is_(wanted.is_active))
     if wanted.email_verified is not None:
