@@ -63,6 +63,7 @@ MATRIX: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("GET", f"{IMPORT}/report"): frozenset({"admin"}),
     ("GET", "/v1/audit-events"): frozenset({"admin", "key audit:read"}),
     ("POST", "/v1/introspections"): frozenset({"key sessions:read"}),
+    ("GET", "/metrics"): frozenset({"key metrics:read"}),
 }
 # what the service shows to everybody, by GET and HEAD
 SHOWN: Final = frozenset(

@@ -244,9 +244,10 @@ class Site:
 
 
 class _PageRoute(Route):
-    """A route that tells its methods in one order."""
+    """A route that tells its name, and its methods in one order."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
         if scope["method"] not in (self.methods or ()):
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(self.methods or ()))})
         await super().handle(scope, receive, send)
