@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Table, distinct, func, insert, select, text, update
 from uuid_utils.compat import uuid7
 
-from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor, as_reason
 from denizen.db.model import Model
 from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.purging import purge_some
@@ -33,11 +33,12 @@ async def record(
         db: the session of the act.
         audit: the table.
         action: `<thing>.<past participle>`.
-        actor: who acted.
+        actor: who acted; a reason that they give is told beside `after`.
         user_id: whom it is about.
         before: the changed fields as they were, without secrets.
         after: the changed fields as they are, likewise.
     """
+    reason = as_reason(actor.reason)
     values = {
         "user_id": user_id,
         "id": uuid7(),
@@ -47,7 +48,7 @@ async def record(
         "address": (actor.address or "")[:ADDRESS_MAX] or None,
         "user_agent": (actor.user_agent or "")[:AGENT_MAX] or None,
         "before": dict(before or {}),
-        "after": dict(after or {}),
+        "after": dict(after or {}) | ({"reason": reason} if reason else {}),
     }
     await db.execute(insert(audit).values(values))
 
