@@ -49,6 +49,7 @@ from denizen.passwords.routes import PasswordRoutes
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.routes import RegistrationRoutes
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
@@ -77,8 +78,8 @@ class Denizen(Generic[U]):
     Attributes:
         db: the session manager.
         parts: what scenarios are made of, for more of them.
-        users, registrations, sessions, passwords, emails, account, tokens, keys, audit: the
-            scenarios, callable without HTTP.
+        users, registrations, sessions, passwords, emails, account, tokens, keys, audit,
+            selections: the scenarios, callable without HTTP.
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
@@ -120,6 +121,7 @@ class Denizen(Generic[U]):
         self.tokens: TokenScenarios[U] = TokenScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self.selections: SelectionScenarios[U] = SelectionScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
@@ -240,7 +242,11 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.console.bulk import BulkPages  # noqa: PLC0415
+    from denizen.pages.console.change import ChangePages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
+    from denizen.pages.console.user import UserPages  # noqa: PLC0415
+    from denizen.pages.console.users import UserListPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
@@ -250,6 +256,8 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     site = Site(denizen, is_dev=is_dev, **facts)
     for pages in (EntrancePages, LinkPages, AccountPages, DevicePages, OverviewPages):
         pages(site)
+    for users in (UserListPages, BulkPages, UserPages, ChangePages):  # fixed paths before `{id}`
+        users(site)
     if is_dev:
         MailPages(site)
     app.router.routes.extend(site.routes)

@@ -11,6 +11,7 @@ from denizen.keys.scenarios import KeyScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings
 from denizen.tokens.scenarios import TokenScenarios
@@ -30,6 +31,7 @@ class Service(Protocol):
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
     users: UserScenarios[Any]
+    selections: SelectionScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]
     exports: ExportScenarios[Any]

@@ -14,6 +14,7 @@ from typing import Final
 from babel.dates import format_datetime, format_timedelta, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import Translations
 
 from denizen.mail.words import typeset
@@ -56,6 +57,10 @@ class Words:
         if passed < timedelta(minutes=1):
             return self.gettext("just now")
         return format_timedelta(-passed, add_direction=True, locale=self.locale)
+
+    def number(self, number: int) -> str:
+        """Give a number with its groups: `12,400`."""
+        return format_decimal(number, locale=self.locale)
 
     def later(self, seconds: int) -> str:
         """Give when that will be: `in 3 minutes`."""
