@@ -55,6 +55,7 @@ from denizen.passwords.routes import PasswordRoutes
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.routes import RegistrationRoutes
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
@@ -83,8 +84,8 @@ class Denizen(Generic[U]):
     Attributes:
         db: the session manager.
         parts: what scenarios are made of, for more of them.
-        users, registrations, sessions, passwords, emails, account, tokens, keys, audit: the
-            scenarios, callable without HTTP.
+        users, registrations, sessions, passwords, emails, account, tokens, keys, audit,
+            selections: the scenarios, callable without HTTP.
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
@@ -129,6 +130,7 @@ class Denizen(Generic[U]):
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
         self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
+        self.selections: SelectionScenarios[U] = SelectionScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
@@ -273,10 +275,14 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
     from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
+    from denizen.pages.console.bulk import BulkPages  # noqa: PLC0415
+    from denizen.pages.console.change import ChangePages  # noqa: PLC0415
     from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
     from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
     from denizen.pages.console.system import SystemPages  # noqa: PLC0415
+    from denizen.pages.console.user import UserPages  # noqa: PLC0415
+    from denizen.pages.console.users import UserListPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
@@ -288,6 +294,8 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
         pages(site)
     for section in (OverviewPages, ImportPages, KeyPages, AuditPages, SystemPages):
         section(site)
+    for users in (UserListPages, BulkPages, UserPages, ChangePages):  # fixed paths before `{id}`
+        users(site)
     if is_dev:
         MailPages(site)
     app.router.routes.extend(site.routes)
