@@ -3,7 +3,14 @@
 The codes are the API's; a test holds that each of them has its words.
 """
 
-from denizen.db.errors import OutcomeUnknownError, TakenError, UnavailableError
+from typing import Final
+
+from denizen.db.errors import (
+    OutcomeUnknownError,
+    StaleVersionError,
+    TakenError,
+    UnavailableError,
+)
 from denizen.errors import (
     DenizenError,
     InvalidError,
@@ -15,7 +22,8 @@ from denizen.errors import (
 from denizen.http.problems import issues_of
 from denizen.pages.words import Words
 
-MISSING = "missing"
+MISSING: Final = "missing"
+SAID: Final = "said"  # the message is in the person's words: whoever raises it knows more
 
 
 def field_issues(error: Exception) -> tuple[Issue, ...]:
@@ -27,6 +35,8 @@ def field_issues(error: Exception) -> tuple[Issue, ...]:
 
 def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
     """Give the sentence that stands at a field."""
+    if issue.code == SAID:
+        return issue.message
     if issue.code == MISSING:
         return _missing(words, issue.field)
     gettext = words.gettext
@@ -49,7 +59,13 @@ def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
         "password_blocklisted": gettext(
             "This password is on the list that attackers try first. Choose another one."
         ),
+        "email_other": gettext("This is not the address of this account."),
+        "selection_changed": gettext(
+            "Others are selected by now than when you were asked. Nothing was done: look again."
+        ),
         "password_context": gettext("A password must not be made of your own name or address."),
+        "name_invalid": gettext("A name is one line of at most 80 characters."),
+        "name_differs": gettext("This is not the name."),
     }
     return sentences.get(issue.code) or gettext("This value can't be used.")
 
@@ -66,7 +82,7 @@ def about_all(words: Words, error: Exception) -> str:
         return gettext("The connection broke while saving. Check whether the change was made.")
     if isinstance(error, UnavailableError):
         return gettext("The service can't reach its data at the moment. Nothing was changed.")
-    code = error.code if isinstance(error, DenizenError) else ""
+    code = error.code if isinstance(error, DenizenError | StaleVersionError) else ""
     sentences = {
         "sign_in_failed": gettext(
             "The e-mail address or the password is wrong, or the account can't be used."
@@ -76,6 +92,10 @@ def about_all(words: Words, error: Exception) -> str:
         "last_admin": gettext(
             "This is the last active administrator. Make somebody else one first."
         ),
+        "own_account": gettext(
+            "This is your own account, and you would shut yourself out. Ask another administrator."
+        ),
+        "version_stale": gettext("Somebody else has changed this meanwhile. Nothing was saved."),
         "not_allowed": gettext("Your role does not allow this."),
         "not_found": gettext("There is nothing here."),
     }
@@ -89,5 +109,8 @@ def _missing(words: Words, field: str) -> str:
         "username": gettext("Enter a username."),
         "password": gettext("Enter a password."),
         "current_password": gettext("Enter your password."),
+        "name": gettext("Enter a name."),
+        "scope": gettext("Choose at least one."),
+        "file": gettext("Choose a file."),
     }
     return sentences.get(field) or gettext("Fill this in.")

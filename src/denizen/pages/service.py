@@ -8,9 +8,12 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.exports.scenarios import ExportScenarios
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.mail.scenarios import OutboxScenarios
+from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings
 from denizen.tokens.scenarios import TokenScenarios
@@ -29,7 +32,10 @@ class Service(Protocol):
     account: AccountScenarios[Any]
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
+    overview: OverviewScenarios[Any]
+    outbox: OutboxScenarios[Any]
     users: UserScenarios[Any]
+    selections: SelectionScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]
     exports: ExportScenarios[Any]
