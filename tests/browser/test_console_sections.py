@@ -87,9 +87,33 @@ def test_file_becomes_users_and_a_key_comes_and_goes(
     expect(page.locator(".steps > li")).to_have_count(3)
 
     page.click("main >> text=Import users")
+    _import(tab, _file(tmp_path))
+    page.click("nav.sections >> text=API keys")
+    secret = _make_key(tab)
+    expect(page.get_by_role("button", name="Copy")).to_have_count(1 if scripts else 0)
+    asked = context.request.get(
+        f"{site.url}/v1/users?username=zoe", headers={"Authorization": f"Bearer {secret}"}
+    )
+    assert [user["email"] for user in asked.json()["items"]] == ["zoe@example.org"]
+    page.click("main >> text=Done")
+    _revoke_key(tab)
+
+    page.click("nav.sections >> text=System")
+    page.click("text=Send a test mail to me")
+    assert tab.said.startswith("A test mail is on its way to root@example.org.")
+    page.click("footer >> text=Русский")
+    assert tab.heading == "Система"
+    page.click("nav.sections >> text=Импорт")
+    expect(page.locator("main table")).to_contain_text("Завершён")
+    assert tab.heard == []
+
+
+def _import(tab: Tab, file: Path) -> None:
+    """Upload, look at the check, start, wait, fetch the report."""
+    page = tab.page
     page.click("details.more summary")
     page.fill("#columns", "phone=")
-    page.set_input_files("#file", _file(tmp_path))
+    page.set_input_files("#file", file)
     page.click("main form .actions button")
     _wait_for(tab, "main form[action$='/start'] button")
     assert tab.heading == "staff.csv"
@@ -103,40 +127,30 @@ def test_file_becomes_users_and_a_key_comes_and_goes(
     report = downloading.value.path().read_text("utf-8-sig")
     assert report.splitlines()[1] == "3,email,This is not an e-mail address.,no address,bob,2"
 
-    page.click("nav.sections >> text=API keys")
+
+def _make_key(tab: Tab) -> str:
+    page = tab.page
     page.click("text=Create a key")
     page.fill("#name", "billing")
     page.check("input[value='users:read']")
     page.click("main form .actions button")
-    secret = page.inner_text("#secret")
-    assert secret.startswith("dzk_")
-    expect(page.get_by_role("button", name="Copy")).to_have_count(1 if scripts else 0)
-    asked = context.request.get(
-        f"{site.url}/v1/users?username=zoe", headers={"Authorization": f"Bearer {secret}"}
-    )
-    assert [user["email"] for user in asked.json()["items"]] == ["zoe@example.org"]
-    page.click("main >> text=Done")
+    return page.inner_text("#secret")
+
+
+def _revoke_key(tab: Tab) -> None:
+    """Another name does nothing; the right one ends it, and the log tells of it."""
+    page = tab.page
     page.click(".list .go a")
     tab.fill(name="Billing")
     assert page.title().startswith("Error: Revoke the key")
     tab.fill(name="billing")
     assert tab.said == "The key “billing” is revoked."
-
     page.click("nav.sections >> text=Audit log")
     page.select_option("#action", "key.revoked")
     page.click("form.asked button")
     expect(page.locator(".events > li")).to_have_count(1)
     page.click(".events summary")
     expect(page.locator(".events table")).to_contain_text("billing")
-
-    page.click("nav.sections >> text=System")
-    page.click("text=Send a test mail to me")
-    assert tab.said.startswith("A test mail is on its way to root@example.org.")
-    page.click("footer >> text=Русский")
-    assert tab.heading == "Система"
-    page.click("nav.sections >> text=Импорт")
-    expect(page.locator("main table")).to_contain_text("Завершён")
-    assert tab.heard == []
 
 
 def test_progress_moves_by_itself_and_is_spoken(
