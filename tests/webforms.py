@@ -1,5 +1,6 @@
 """A browser without a script for tests: it keeps cookies, reads forms, and sends them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -20,10 +21,25 @@ FROM_HERE = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 
 @dataclass(slots=True)
 class Form:
-    """A form of a page: where it goes, and what its fields hold."""
+    """A form of a page: where it goes and how, and what its fields hold.
+
+    A name that occurs more than once has all its values in `lists`.
+    """
 
     action: str
     fields: dict[str, str] = field(default_factory=dict)
+    method: str = "post"
+    lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def fill(self, name: str, value: str) -> None:
+        """Note a value of a field."""
+        if name in self.fields:
+            self.lists.setdefault(name, [self.fields[name]]).append(value)
+        self.fields[name] = value
+
+    def values(self, fields: Mapping[str, str | list[str]]) -> dict[str, str | list[str]]:
+        """Give what is sent when some fields are filled in."""
+        return {**self.fields, **self.lists, **fields}
 
 
 class Page(HTMLParser):
@@ -48,6 +64,7 @@ class Page(HTMLParser):
         self._texts: dict[str, list[str]] = {"h1": [], "status": [], "alert": []}
         self._open: list[tuple[str, str]] = []
         self._form: Form | None = None
+        self._select = ""
         if "html" in answer.headers.get("content-type", ""):
             self.feed(answer.text)
 
@@ -79,12 +96,18 @@ class Page(HTMLParser):
             if kind in {tag, told.get("role")}:
                 self._open.append((tag, kind))
         if tag == "form":
-            self._form = self.forms[told["action"] or ""] = Form(told["action"] or "")
+            action, method = told["action"] or "", told.get("method") or "get"
+            self._form = self.forms[action] = Form(action, method=method)
         name = told.get("name")
-        is_box = told.get("type") in {"radio", "checkbox"}
-        is_sent = tag == "input" and (not is_box or "checked" in told)
-        if is_sent and self._form is not None and name:
-            self._form.fields[name] = told.get("value") or ""
+        is_ticked = told.get("type") not in {"radio", "checkbox"} or "checked" in told
+        if self._form is None:
+            return
+        if tag == "input" and is_ticked and name:
+            self._form.fill(name, told.get("value") or "")
+        if tag == "select" and name:
+            self._select = name
+        if tag == "option" and (self._select not in self._form.fields or "selected" in told):
+            self._form.fields[self._select] = told.get("value") or ""
 
     def handle_endtag(self, tag: str) -> None:
         """Note its end."""
@@ -118,16 +141,19 @@ class Browser:
 
     async def send(self, form: Form, **fields: str | list[str]) -> Page:
         """Send a form, and follow where it leads."""
+        if form.method == "get":
+            sent: Any = form.values(fields)
+            return Page(await self.client.get(form.action, params=sent, follow_redirects=True))
         return Page(await self.post(form, fields, follow_redirects=True))
 
     async def post(
-        self, form: Form, fields: dict[str, Any] | None = None, **options: Any
+        self, form: Form, fields: Mapping[str, str | list[str]] | None = None, **options: Any
     ) -> httpx.Response:
         """Send a form and give the bare answer."""
         # a form without fields has its media type all the same
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         headers = kind | options.pop("headers", FROM_HERE)
-        data: dict[str, Any] = form.fields | (fields or {})
+        data = form.values(fields or {})
         return await self.client.post(form.action, data=data, headers=headers, **options)
 
     async def fill(self, path: str, **fields: str | list[str]) -> Page:

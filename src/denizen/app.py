@@ -6,6 +6,7 @@ app. `create_app` is the same part as a service of its own.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any, Final, Generic
 
@@ -37,13 +38,16 @@ from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
+from denizen.http.watched import Watched
 from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.logs import RequestLog
 from denizen.mail.render import Renderer
 from denizen.mail.scenarios import OutboxScenarios
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
+from denizen.metrics.folder import MetricsFolder
 from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
@@ -51,6 +55,7 @@ from denizen.passwords.routes import PasswordRoutes
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.routes import RegistrationRoutes
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings, SettingsError, cores
@@ -79,11 +84,12 @@ class Denizen(Generic[U]):
     Attributes:
         db: the session manager.
         parts: what scenarios are made of, for more of them.
-        users, registrations, sessions, passwords, emails, account, tokens, keys, audit: the
-            scenarios, callable without HTTP.
+        users, registrations, sessions, passwords, emails, account, tokens, keys, audit,
+            selections: the scenarios, callable without HTTP.
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
+        gate: lets requests through, for more routes.
     """
 
     def __init__(
@@ -124,13 +130,14 @@ class Denizen(Generic[U]):
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
         self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
         self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
+        self.selections: SelectionScenarios[U] = SelectionScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
         self.exports: ExportScenarios[U] = ExportScenarios(parts)
         self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
-        self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
+        self.gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -139,7 +146,7 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        gate = self._gate
+        gate = self.gate
         sessions = SessionRoutes(self.sessions, gate)
         routers = [
             RegistrationRoutes(self.registrations, gate).router,
@@ -199,12 +206,20 @@ class Denizen(Generic[U]):
             await self.stop()
 
 
-def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    is_dev: bool = False,
+    metrics_folder: MetricsFolder | None = None,
+    request_log: RequestLog | None = None,
+) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
 
     Args:
         settings: read from the environment by default.
         is_dev: whether `/dev/mail` shows the folder of mails.
+        metrics_folder: where the processes of one run leave their figures for each other.
+        request_log: told each request; None: the server in front may do that.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
@@ -224,6 +239,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     denizen.install(app)
     service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
     app.include_router(service.router)
+    _add_metrics(app, denizen, metrics_folder)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
@@ -233,24 +249,40 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
-            expose_headers=["ETag", "Location", "Retry-After"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     app.add_middleware(Unambiguous)
     headers = HEADERS | (HSTS if settings.service_url.startswith("https:") else {})
     app.add_middleware(WithHeaders, headers=headers)
+    watched = functools.partial(Watched, tally=denizen.parts.tally, log=request_log)
+    app.add_middleware(watched)
     if not settings.cors_origins:  # whose middleware has a word in every answer
-        app.put_first(headers)
+        app.put_first(headers, watched)
     return app
+
+
+def _add_metrics(app: FastAPI, denizen: Denizen[UserModel], folder: MetricsFolder | None) -> None:
+    """Put `/metrics` into the service; what writes it is in the extra `server`."""
+    from denizen.metrics.routes import MetricsRoutes  # noqa: PLC0415
+    from denizen.metrics.scenarios import MetricsScenarios  # noqa: PLC0415
+
+    metrics = MetricsScenarios(denizen.parts, folder)
+    port = denizen.settings.metrics_port
+    app.include_router(MetricsRoutes(metrics, denizen.gate, port).router)
 
 
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
     from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
+    from denizen.pages.console.bulk import BulkPages  # noqa: PLC0415
+    from denizen.pages.console.change import ChangePages  # noqa: PLC0415
     from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
     from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
     from denizen.pages.console.system import SystemPages  # noqa: PLC0415
+    from denizen.pages.console.user import UserPages  # noqa: PLC0415
+    from denizen.pages.console.users import UserListPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
@@ -262,6 +294,8 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
         pages(site)
     for section in (OverviewPages, ImportPages, KeyPages, AuditPages, SystemPages):
         section(site)
+    for users in (UserListPages, BulkPages, UserPages, ChangePages):  # fixed paths before `{id}`
+        users(site)
     if is_dev:
         MailPages(site)
     app.router.routes.extend(site.routes)

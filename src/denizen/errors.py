@@ -4,6 +4,7 @@
     ├── InvalidError              a value breaks a rule; names each field
     ├── NotFoundError             nobody has that id
     ├── LastAdminError            the act would leave no active admin
+    ├── OwnAccountError           the act would shut its own actor out
     ├── TokenInvalidError         a link is used, expired, superseded, foreign or guessed
     ├── PasswordWrongError        the current password, asked for again, is wrong
     ├── RegistrationClosedError   strangers may not register here
@@ -58,6 +59,12 @@ class LastAdminError(DenizenError):
     """Raised when an act would demote, disable or delete the last active admin."""
 
     code = "last_admin"
+
+
+class OwnAccountError(DenizenError):
+    """Raised where others are administered, when an act would shut out whoever is acting."""
+
+    code = "own_account"
 
 
 class TokenInvalidError(DenizenError):

@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     mail_templates: DirectoryPath | None = Field(
         None, description="folder of templates that take the place of ours with the same name"
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="port of 127.0.0.1 on which /metrics asks for no key; unset: none",
+    )
     docs: Literal["on", "off"] = Field(
         "on", description="whether /docs and /openapi.json are served"
     )

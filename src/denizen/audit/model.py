@@ -1,4 +1,4 @@
-"""The audit table beside a users table, and who acts.
+"""The audit table beside a users table, and who acts, from where and why.
 
 Rows are added in the transaction of the act and never changed: the role that serves may only add
 and read. When a person is erased, what the rows say about them is blanked and the events stay, by a
@@ -20,20 +20,35 @@ ActorKind = Literal["user", "key", "operator", "anonymous"]
 ADDRESS_MAX: Final = 45  # an IPv6 address in its longest spelling
 AGENT_MAX: Final = 256
 IS_ON_OTHERS: Final = text("actor_id <> user_id")
+REASON_MAX: Final = 200  # of what somebody gives as the reason
 NOBODY: Final = uuid.UUID(int=0)  # whom an event is about when nobody is known
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and from where; an `operator` is at the command line or in a program of yours."""
+    """Who acts, and from where; an `operator` is at the command line or in a program of yours.
+
+    Attributes:
+        reason: why, in the actor's own words; every event of the act tells it, after `as_reason`.
+    """
 
     kind: ActorKind
     id: uuid.UUID | None = None
     address: str | None = None
     user_agent: str | None = None
+    reason: str = ""
 
 
 OPERATOR: Final = Actor("operator")
+
+
+def as_reason(text: str) -> str:
+    """Give a reason as events tell it: one line of at most 200 characters, without control signs.
+
+    A text for people to read, wherever it is shown; PostgreSQL's JSON holds no NUL.
+    """
+    line = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * REASON_MAX])
+    return " ".join(line.split())[:REASON_MAX]
 
 
 @companion("audit_events")

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from uuid_utils.compat import uuid7
 
-from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor
+from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, IS_ON_OTHERS, Actor, as_reason
 from denizen.clock import first_id
 from denizen.db.model import Model
 from denizen.db.paging import Order, Page, fetch_page
@@ -49,11 +49,12 @@ async def record(
         db: the session of the act.
         audit: the table.
         action: `<thing>.<past participle>`.
-        actor: who acted.
+        actor: who acted; a reason that they give is told beside `after`.
         user_id: whom it is about.
         before: the changed fields as they were, without secrets.
         after: the changed fields as they are, likewise.
     """
+    reason = as_reason(actor.reason)
     values = {
         "user_id": user_id,
         "id": uuid7(),
@@ -63,7 +64,7 @@ async def record(
         "address": (actor.address or "")[:ADDRESS_MAX] or None,
         "user_agent": (actor.user_agent or "")[:AGENT_MAX] or None,
         "before": dict(before or {}),
-        "after": dict(after or {}),
+        "after": dict(after or {}) | ({"reason": reason} if reason else {}),
     }
     await db.execute(insert(audit).values(values))
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from denizen.db.errors import UnavailableError
 from denizen.db.pool import FairPool, refuse_to_connect
+from denizen.db.tally import PoolState
 
 _FAILURES: Final = (
     OSError,
@@ -153,6 +154,12 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "do_connect", refuse_to_connect)
     return engine
+
+
+def pool_state(engine: AsyncEngine) -> PoolState:
+    """Tell how the engine's pool is; of a pool that somebody else made nothing is known."""
+    pool = engine.pool
+    return pool.state if isinstance(pool, FairPool) else PoolState()
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types

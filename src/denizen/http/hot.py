@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from denizen.errors import NotSignedInError
 from denizen.http.route import HEADERS, convert
@@ -44,7 +44,7 @@ class HotRoute(BaseRoute):
             and scope["path"] == scope.get("root_path", "") + self.path
             and not scope["query_string"]  # the other route refuses what is in it
         )
-        return (Match.FULL if is_mine else Match.NONE), {}
+        return (Match.FULL, {"route": self}) if is_mine else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; every failure is a problem, as on the other routes."""
@@ -68,17 +68,25 @@ class Service(FastAPI):
     """The service's app, in which one route is asked before everything else."""
 
     hot: HotRoute | None = None
+    _first: ASGIApp
 
-    def put_first(self, headers: Mapping[str, str]) -> None:
-        """Ask the hot route before the middleware; its answers carry these headers."""
+    def put_first(self, headers: Mapping[str, str], watched: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Ask the hot route before the middleware; its answers carry these headers.
+
+        Args:
+            headers: of all answers.
+            watched: puts around it what counts requests, of which it is one.
+        """
         self.hot = next(route for route in self.router.routes if isinstance(route, HotRoute))
         self.hot.add_headers(headers)
+        self._first = watched(self.hot.handle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what is for the hot route; everything else goes the long way."""
         hot = self.hot
         if hot is not None and hot.matches(scope)[0] is Match.FULL and has_one_meaning(scope):
-            await hot.handle(scope, receive, send)
+            scope["route"] = hot
+            await self._first(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

@@ -42,6 +42,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
     errors.InvalidError: Problem(422, "Invalid request", "The request breaks a rule."),
     errors.NotFoundError: Problem(404, "Not found", "There is nothing at this address."),
     errors.LastAdminError: Problem(409, "Conflict", "The last active admin has to stay one."),
+    errors.OwnAccountError: Problem(409, "Conflict", "Nobody shuts themselves out here."),
     errors.TokenInvalidError: Problem(
         400, "Invalid token", "The link is used up, too old, or was never good; ask for a new one."
     ),

@@ -10,12 +10,14 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     DateTime,
+    Float,
     Interval,
     Row,
     Table,
     and_,
     cast,
     delete,
+    extract,
     func,
     insert,
     literal,
@@ -112,6 +114,13 @@ async def has_due(db: Db, outbox: Table, now: Instant) -> bool:
     return bool(
         await db.scalar(select(select(outbox.c.id).where(outbox.c.next_try_at <= now).exists()))
     )
+
+
+async def backlog(db: Db, outbox: Table, now: Instant) -> Row[Any]:
+    """Count the mails that wait to be sent, `waiting`, and tell since when the first does."""
+    age = func.coalesce(extract("epoch", now - func.min(outbox.c.created_at)), 0)
+    statement = select(func.count().label("waiting"), cast(age, Float).label("age"))
+    return (await db.execute(statement.where(outbox.c.next_try_at.is_not(None)))).one()
 
 
 async def mark_done(db: Db, outbox: Table, mail_id: uuid.UUID, *, is_sent: bool) -> None:

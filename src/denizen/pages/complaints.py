@@ -5,7 +5,12 @@ The codes are the API's; a test holds that each of them has its words.
 
 from typing import Final
 
-from denizen.db.errors import OutcomeUnknownError, TakenError, UnavailableError
+from denizen.db.errors import (
+    OutcomeUnknownError,
+    StaleVersionError,
+    TakenError,
+    UnavailableError,
+)
 from denizen.errors import (
     DenizenError,
     InvalidError,
@@ -54,6 +59,10 @@ def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
         "password_blocklisted": gettext(
             "This password is on the list that attackers try first. Choose another one."
         ),
+        "email_other": gettext("This is not the address of this account."),
+        "selection_changed": gettext(
+            "Others are selected by now than when you were asked. Nothing was done: look again."
+        ),
         "password_context": gettext("A password must not be made of your own name or address."),
         "name_invalid": gettext("A name is one line of at most 80 characters."),
         "name_differs": gettext("This is not the name."),
@@ -73,7 +82,7 @@ def about_all(words: Words, error: Exception) -> str:
         return gettext("The connection broke while saving. Check whether the change was made.")
     if isinstance(error, UnavailableError):
         return gettext("The service can't reach its data at the moment. Nothing was changed.")
-    code = error.code if isinstance(error, DenizenError) else ""
+    code = error.code if isinstance(error, DenizenError | StaleVersionError) else ""
     sentences = {
         "sign_in_failed": gettext(
             "The e-mail address or the password is wrong, or the account can't be used."
@@ -83,6 +92,10 @@ def about_all(words: Words, error: Exception) -> str:
         "last_admin": gettext(
             "This is the last active administrator. Make somebody else one first."
         ),
+        "own_account": gettext(
+            "This is your own account, and you would shut yourself out. Ask another administrator."
+        ),
+        "version_stale": gettext("Somebody else has changed this meanwhile. Nothing was saved."),
         "not_allowed": gettext("Your role does not allow this."),
         "not_found": gettext("There is nothing here."),
     }

@@ -27,6 +27,7 @@ def event_names(words: Words) -> dict[str, str]:
         "user.registered": gettext("Registration"),
         "user.created": gettext("Creation of the account"),
         "user.updated": gettext("Change of the account"),
+        "user.welcomed": gettext("Mail with a link once more"),
         "user.deletion_requested": gettext("Request to delete the account"),
         "user.deletion_undone": gettext("Withdrawal of the deletion"),
         "user.erased": gettext("Erasure of the account"),

@@ -8,12 +8,14 @@ anew for every page, so the same one is sent only by a form that is sent twice.
 import base64
 import hmac
 import urllib.parse
+from collections.abc import Callable, Collection
 from typing import Final, Literal
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from denizen.errors import InvalidError, Issue
 from denizen.http.route import BoundedRequest, refuse_length
 from denizen.secret import new_secret
 
@@ -106,6 +108,17 @@ def digest(path: str, form: Form) -> bytes:
     """
     told = "\n".join([path, urllib.parse.urlencode(form.multi_items())])
     return hmac.digest(form.get(TOKEN, "").encode(), told.encode(), "sha256")
+
+
+def one_of(values: Collection[str]) -> Callable[[str], str]:
+    """Give the parser of a field that has one of these values, whatever else may be sent."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise InvalidError(Issue("", "missing", ""))
+        return text
+
+    return parse
 
 
 def _mac(cookie: str, nonce: bytes) -> bytes:

@@ -13,6 +13,7 @@ from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
+from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.settings import Settings
 from denizen.tokens.scenarios import TokenScenarios
@@ -34,6 +35,7 @@ class Service(Protocol):
     overview: OverviewScenarios[Any]
     outbox: OutboxScenarios[Any]
     users: UserScenarios[Any]
+    selections: SelectionScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]
     exports: ExportScenarios[Any]

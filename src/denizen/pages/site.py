@@ -223,16 +223,20 @@ class Site:
             again = visit.gettext("This was done already: the form was sent twice.")
             if "location" not in headers:  # a page that is shown once, and kept nowhere
                 return Left(visit.path, again)
-            return Left(headers["location"], visit.said)
+            return Left(headers["location"], visit.flash)
 
         whose = visit.user["id"] if visit.user else uuid.UUID(bytes=_digest(visit.cookie)[:16])
         before = await self._repeats.run(whose, forms.digest(visit.path, visit.form), once)
-        return answers[-1] if before is None else visit.leave(before.path, say=before.said)
+        if before is None:
+            return answers[-1]
+        said, _, undo = before.said.partition("\n")
+        return visit.leave(before.path, say=said, undo=undo)
 
     async def _complain(self, visit: Visit, page: Page, error: Exception) -> Response:
         """Show the form again, with what was typed and what is wrong with it."""
         if page.show is None or isinstance(error, UnavailableError):
             raise error
+        visit.error = error
         issues = field_issues(error)
         minimum = self.settings.password_min
         visit.issues = {i.field: about_field(visit.words, i, minimum=minimum) for i in issues}
@@ -244,9 +248,10 @@ class Site:
 
 
 class _PageRoute(Route):
-    """A route that tells its methods in one order."""
+    """A route that tells its name, and its methods in one order."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
         if scope["method"] not in (self.methods or ()):
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(self.methods or ()))})
         await super().handle(scope, receive, send)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -44,6 +44,8 @@ class Visit:
         db: the unit that an act runs in, for the scenario to join.
         issues: the sentence at each field of the form that breaks a rule.
         problem: the sentence about the form as a whole.
+        error: what the act raised, where the form is shown again.
+        said: the sentence that was left for this page.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Visit:
         self.db: Db | None = None
         self.issues: Mapping[str, str] = {}
         self.problem: str | None = None
-        self.said = cookies.from_value(request.cookies.get(cookies.FLASH, ""))
+        self.error: Exception | None = None
+        left = cookies.from_value(request.cookies.get(cookies.FLASH, ""))
+        self.said, _, self._way_back = left.partition("\n")
         self._is_shown = is_shown
         self._templates = templates
         self._set: list[tuple[str, str, timedelta | None]] = []
@@ -118,6 +122,17 @@ class Visit:
         """What forms of this browser are bound to: its session, or else a cookie just for that."""
         told = self.request.cookies
         return told.get(cookies.SESSION) or told.get(cookies.GUARD) or ""
+
+    @property
+    def flash(self) -> str:
+        """What is left for the next page: a sentence, and in a line of its own what undoes it."""
+        return f"{self.said}\n{self._way_back}" if self._way_back else self.said
+
+    @property
+    def undo(self) -> tuple[str, list[tuple[str, str]]] | None:
+        """What undoes what was said: where its form goes, and with which fields."""
+        path, _, query = local_path(self._way_back, "").partition("?")
+        return (path, parse_qsl(query, keep_blank_values=True)) if path else None
 
     def gettext(self, message: str) -> str:
         """Give a sentence in the visit's language."""
@@ -177,11 +192,17 @@ class Visit:
         text = self._templates.render(self.words.locale, template, visit=self, **facts)
         return HTMLResponse(text, status)
 
-    def leave(self, path: str, *, say: str = "") -> Response:
-        """Lead on to another page, which shows what is said; a path of ours, never a caller's."""
+    def leave(self, path: str, *, say: str = "", undo: str = "") -> Response:
+        """Lead on to another page, which shows what is said; a path of ours, never a caller's.
+
+        Args:
+            path: where to.
+            say: the sentence; a line break in it is a blank.
+            undo: a path with a query: the form that undoes it, which the page offers as a button.
+        """
         if say:
-            self.said = say
-            self.put(cookies.FLASH, cookies.to_value(say))
+            self.said, self._way_back = " ".join(say.splitlines()), undo
+            self.put(cookies.FLASH, cookies.to_value(self.flash))
         return RedirectResponse(path, 303)
 
     def lead_to_sign_in(self, *, again: bool = False) -> Response:

@@ -8,6 +8,7 @@ from denizen.audit.queries import record
 from denizen.db.model import update_row
 from denizen.db.unit import Db
 from denizen.errors import NotFoundError, NotSignedInError, TokenInvalidError
+from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue
 from denizen.mail.queue import queue_asked
 from denizen.network import network_of
@@ -75,6 +76,27 @@ class PasswordScenarios(Generic[U]):
             return issued.token.text if issued else ""
 
         return await self._db.run(unit, join=db)
+
+    async def mail_link(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Mail a user a link to set a new password, because somebody else asked for it.
+
+        Raises:
+            NotFoundError: nobody has that id, or they are disabled or to be erased.
+        """
+
+        async def unit(db: Db) -> None:
+            tables = self._parts.tables
+            user = await self._parts.user_model.get_by_id(db, user_id)
+            if user is None or not user.is_active or user.erase_after is not None:
+                raise NotFoundError
+            outbox, locale = tables.outbox, user.locale
+            kind: Kind = "password_reset"
+            await enqueue(db, outbox, kind, user.email, actor=actor, locale=locale, user_id=user.id)
+            await record(db, tables.audit, "password.link_made", actor, user.id)
+
+        await self._db.run(unit, join=db)
 
     async def confirm_reset(self, text: str, password: str, *, actor: Actor = OPERATOR) -> None:
         """Set a password by a link from a mail, which also confirms the address.

@@ -1,7 +1,7 @@
 """Statements about sessions; they take `db`, except "who am I", which is compiled once."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -29,12 +29,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
+from denizen.audit.queries import record
 from denizen.clock import Instant
 from denizen.db.direct import CompiledStatement
 from denizen.db.model import table_of
 from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.sessions.model import IDLE_LIFE, NETWORK_LIFE, SEEN_EVERY, SESSION_LIFE, Token
+from denizen.tables import Tables
 from denizen.users.model import UserMixin
 from denizen.users.values import email_key
 
@@ -143,11 +145,7 @@ async def list_sessions(
     db: Db, sessions: Table, user_id: uuid.UUID, now: Instant
 ) -> Sequence[Row[Any]]:
     """Give a user's live sessions, the last used first."""
-    live = (
-        sessions.c.expires_at > now,
-        sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval),
-    )
-    statement = select(sessions).where(sessions.c.user_id == user_id, *live)
+    statement = select(sessions).where(sessions.c.user_id == user_id, *_live(sessions, now))
     order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
     return (await db.execute(statement.order_by(*order))).all()
 
@@ -179,6 +177,29 @@ async def end_all_sessions(
     return int(result.rowcount)
 
 
+async def end_and_record(
+    db: Db,
+    tables: Tables,
+    user_id: uuid.UUID,
+    actor: Actor,
+    *,
+    but: uuid.UUID | None = None,
+) -> int:
+    """End every session of a user, but one, because somebody asked for that; give how many."""
+    ended = await end_all_sessions(db, tables.sessions, user_id, but=but)
+    after = {"sessions": ended}
+    await record(db, tables.audit, "session.all_ended", actor, user_id, after=after)
+    return ended
+
+
+async def count_sessions(
+    db: Db, sessions: Table, user_ids: Collection[uuid.UUID], now: Instant
+) -> int:
+    """Count the live sessions of some users."""
+    theirs = select(func.count()).where(sessions.c.user_id.in_(user_ids), *_live(sessions, now))
+    return int(await db.scalar(theirs))
+
+
 async def list_networks(db: Db, networks: Table, user_id: uuid.UUID) -> Sequence[Row[Any]]:
     """Give the networks that a user has signed in from, the last used first."""
     theirs = select(networks).where(networks.c.user_id == user_id)
@@ -195,3 +216,8 @@ async def purge_networks(db: Db, networks: Table, now: Instant) -> int:
     """Forget networks that nobody has signed in from for long."""
     is_old = networks.c.last_used_at <= now - literal(NETWORK_LIFE, Interval)
     return await purge_some(db, networks, is_old)
+
+
+def _live(sessions: Table, now: Instant) -> tuple[ColumnElement[bool], ...]:
+    is_used = sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval)
+    return (sessions.c.expires_at > now, is_used)

@@ -164,11 +164,7 @@ class SessionScenarios(Generic[U]):
         """End every session of a user, but one, and give how many there were."""
 
         async def unit(db: Db) -> int:
-            ended = await queries.end_all_sessions(db, self._sessions, user_id, but=but)
-            after = {"sessions": ended}
-            audit = self._parts.tables.audit
-            await record(db, audit, "session.all_ended", actor, user_id, after=after)
-            return ended
+            return await queries.end_and_record(db, self._parts.tables, user_id, actor, but=but)
 
         return await self._db.run(unit, join=db)
 

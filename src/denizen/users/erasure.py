@@ -65,5 +65,6 @@ async def erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     await forget_requests(db, tables.idempotency, user_id)
     await parts.user_model.delete(db, user_id)  # sessions and networks go with the row
     await blank(db, tables.audit, user_id)
-    by = replace(actor, address=None, user_agent=None) if actor.id == user_id else actor
+    by = replace(actor, reason="")  # it may tell of the person, and would outlive them
+    by = replace(by, address=None, user_agent=None) if actor.id == user_id else by
     await record(db, tables.audit, "user.erased", by, user_id)

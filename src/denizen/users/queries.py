@@ -1,11 +1,21 @@
 """Statements about users that need more than a verb; they take `db`."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.clock import Instant
@@ -13,11 +23,14 @@ from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, LastAdminError
 from denizen.users.model import UserMixin
+from denizen.users.search import is_meant
+from denizen.users.status import Status, has_status
 from denizen.users.values import Role, email_key, username_key
 
 U = TypeVar("U", bound=UserMixin)
 
 _AUDITED: Final = ("email", "username", "role", "is_active", "email_verified", "locale")
+COUNTED: Final = 1000  # beyond, nobody counts
 ORDERS: Final = ("created_at", "-created_at", "email", "-email", "username", "-username")
 
 
@@ -29,6 +42,10 @@ class UserFilter:
         q: part of the address or the name, in any letter case.
         email: the whole address, in any spelling.
         username: the whole name, in any spelling.
+        search: whatever somebody knows of a user, as `is_meant` reads it.
+        status: what decides whether they can sign in.
+        also_leaving: users who are to be erased, too; else those are left out.
+        created_before: a moment at which they were there already.
     """
 
     q: str | None = None
@@ -37,6 +54,10 @@ class UserFilter:
     role: Role | None = None
     is_active: bool | None = None
     email_verified: bool | None = None
+    search: str | None = None
+    status: Status | None = None
+    also_leaving: bool = False
+    created_before: datetime | None = None
 
 
 async def page_users(
@@ -74,6 +95,38 @@ async def find_user(db: Db, model: type[U], name: str) -> U | None:
     return await by(db, name)
 
 
+async def count_some(db: Db, model: type[U], wanted: UserFilter) -> int:
+    """Count users, up to one more than `COUNTED`; in a transaction, for it is given 0.3 seconds.
+
+    Raises:
+        UnavailableError: through the unit: it takes longer, since few are found among many.
+    """
+    await db.execute(text("SET LOCAL statement_timeout = 300"))
+    some = select(literal(1)).select_from(model).where(*conditions(model, wanted))
+    counted = select(func.count()).select_from(some.limit(COUNTED + 1).subquery())
+    return int(await db.scalar(counted))
+
+
+async def list_some(db: Db, model: type[U], wanted: UserFilter, *, limit: int) -> Sequence[U]:
+    """Give up to `limit` users that are wanted, in the order of their ids."""
+    mine = select(model).where(*conditions(model, wanted))
+    return (await db.scalars(mine.order_by(model.id).limit(limit))).all()
+
+
+async def list_these(
+    db: Db, model: type[U], ids: Collection[uuid.UUID], *, is_locked: bool = False
+) -> Sequence[U]:
+    """Give the users with these ids in their order, locked in it if need be."""
+    mine = select(model).where(model.id.in_(ids)).order_by(model.id)
+    return (await db.scalars(mine.with_for_update() if is_locked else mine)).all()
+
+
+async def names_of(db: Db, model: type[U], ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Give the usernames of those who are still there."""
+    rows = await db.execute(select(model.id, model.username).where(model.id.in_(ids)))
+    return {row[0]: row[1] for row in rows}
+
+
 async def is_taken(db: Db, model: type[U], *, email: str, username: str) -> tuple[str, ...]:
     """Give which of the two fields belong to somebody, in the model's order.
 
@@ -97,11 +150,15 @@ async def keep_an_admin(db: Db, model: type[U], leaving: uuid.UUID) -> None:
     Raises:
         LastAdminError: nobody else is.
     """
+    if await lock_admins(db, model) == [leaving]:
+        raise LastAdminError
+
+
+async def lock_admins(db: Db, model: type[U]) -> list[uuid.UUID]:
+    """Give the ids of all active admins, locked in one order."""
     is_staying = (_is_admin(model), model.is_active, model.erase_after.is_(None))
     admins = select(model.id).where(*is_staying)
-    ids = (await db.scalars(admins.order_by(model.id).with_for_update())).all()
-    if list(ids) == [leaving]:
-        raise LastAdminError
+    return list((await db.scalars(admins.order_by(model.id).with_for_update())).all())
 
 
 async def has_admin(db: Db, model: type[U]) -> bool:
@@ -147,17 +204,17 @@ def _order(model: type[U], name: str) -> Order:
 
 def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
     """Give what holds for the users that are wanted."""
-    found: list[ColumnElement[bool]] = [model.erase_after.is_(None)]
+    found = _standing(model, wanted)
     if wanted.q is not None:
         part = wanted.q.casefold()
         keys = (model.email_key, model.username_key)
         found.append(or_(*(key.contains(part, autoescape=True) for key in keys)))
-    for text, column, key in (
+    for name, column, key in (
         (wanted.email, model.email_key, email_key),
         (wanted.username, model.username_key, username_key),
     ):
-        if text is not None:
-            found.append(column == _key_or_nobody(key, text))
+        if name is not None:
+            found.append(column == _key_or_nobody(key, name))
     if wanted.role is not None:
         # in the statement, not beside it: the index of those who are few serves no parameter
         found.append(model.role == literal(wanted.role, literal_execute=True))
@@ -166,6 +223,19 @@ def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
     if wanted.email_verified is not None:
         is_null = model.email_verified_at.is_(None)
         found.append(~is_null if wanted.email_verified else is_null)
+    return found
+
+
+def _standing(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.status is not None:
+        found += has_status(model, wanted.status)
+    elif not wanted.also_leaving:
+        found.append(model.erase_after.is_(None))
+    if wanted.created_before is not None:
+        found.append(model.created_at < wanted.created_before)
+    if wanted.search is not None:
+        found.append(is_meant(model, wanted.search))
     return found
 
 

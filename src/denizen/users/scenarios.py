@@ -5,33 +5,38 @@ in which the verbs do their part and the database decides.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
-from denizen.audit.queries import record_change
-from denizen.db.errors import TakenError
-from denizen.db.model import insert_row, update_row
+from denizen.audit.queries import record, record_change
+from denizen.db.errors import TakenError, UnavailableError
+from denizen.db.model import insert_row, table_of
 from denizen.db.paging import Page
 from denizen.db.unit import Db
-from denizen.errors import NotAllowedError, NotFoundError
+from denizen.errors import NotAllowedError, NotFoundError, OwnAccountError
+from denizen.exports.queries import estimate_users
 from denizen.mail.message import Kind
-from denizen.mail.queries import enqueue, forget_notices
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
-from denizen.sessions.queries import end_all_sessions
-from denizen.tokens.model import Purpose
-from denizen.tokens.queries import void
-from denizen.tokens.voiding import void_links
 from denizen.users import queries
-from denizen.users.erasure import erase, put_to_erase
+from denizen.users.changing import change, welcome
+from denizen.users.erasure import erase, keep, put_to_erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
-from denizen.users.values import email_key
 
 T = TypeVar("T")
 U = TypeVar("U", bound=UserMixin)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many there are: exactly so many, about, more than that, or nobody knows (0)."""
+
+    number: int
+    kind: Literal["exact", "about", "over", "unknown"]
 
 
 class UserScenarios(Generic[U]):
@@ -68,20 +73,23 @@ class UserScenarios(Generic[U]):
                 email_verified_at=self._parts.clock.now() if payload.email_verified else None,
             )
             await insert_row(db, user)
-            await self._record(db, "user.created", actor, user, {})
-            await self._welcome(db, user, actor)
+            audit, facts = self._parts.tables.audit, queries.facts_of(user)
+            await record_change(db, audit, "user.created", actor, user.id, before={}, after=facts)
+            await welcome(db, self._parts, user, actor)
             return user
 
         return await self._db.run(unit, join=db)
 
-    async def get_user(self, user_id: uuid.UUID, *, db: Db | None = None) -> U:
-        """Give a user.
+    async def get_user(
+        self, user_id: uuid.UUID, *, also_leaving: bool = False, db: Db | None = None
+    ) -> U:
+        """Give a user; with `also_leaving` also one who is to be erased.
 
         Raises:
             NotFoundError: nobody has that id.
         """
         user = await self._read(lambda unit: self._user_model.get_by_id(unit, user_id), db)
-        return _require(user)
+        return _require(user, also_leaving=also_leaving)
 
     async def find_user(self, name: str, *, db: Db | None = None) -> U:
         """Give the user whom an operator means by an id, an e-mail or a username.
@@ -115,12 +123,36 @@ class UserScenarios(Generic[U]):
             db,
         )
 
+    async def count_users(self, wanted: UserFilter) -> Count:
+        """Give about how many users there are of that kind, at little cost however many."""
+        model, db = self._user_model, self._db
+        try:
+            found = await db.run(lambda unit: queries.count_some(unit, model, wanted))
+        except UnavailableError:
+            return Count(0, "unknown")
+        if found <= queries.COUNTED:
+            return Count(found, "exact")
+        about = 0
+        if not queries.conditions(model, wanted):
+            users = table_of(model)
+            about = await db.run(lambda unit: estimate_users(unit, users), read_only=True)
+        if about <= queries.COUNTED:
+            return Count(queries.COUNTED, "over")
+        return Count(about, "about")
+
+    async def names_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+        """Give the usernames of those of them who are still there."""
+        if not ids:
+            return {}
+        return await self._read(lambda db: queries.names_of(db, self._user_model, ids), None)
+
     async def update_user(
         self,
         user_id: uuid.UUID,
         payload: UpdateUser,
         *,
         version: int | None = None,
+        spare_self: bool = False,
         actor: Actor = OPERATOR,
         db: Db | None = None,
     ) -> U:
@@ -132,6 +164,7 @@ class UserScenarios(Generic[U]):
             user_id: whom.
             payload: the fields to change.
             version: what the caller read; None takes whatever there is.
+            spare_self: whether actors are kept from another role and from shutting themselves out.
             actor: who changes.
             db: the caller's session, to join its transaction.
 
@@ -141,28 +174,21 @@ class UserScenarios(Generic[U]):
             StaleVersionError: the user was changed in between.
             TakenError: the new e-mail, username or both belong to somebody else.
             LastAdminError: nobody else is an active admin.
+            OwnAccountError: `spare_self`, and it is the actor.
         """
         given = payload.given()
         if actor.kind == "key" and "role" in given:
             raise NotAllowedError
-        tables = self._parts.tables
 
         async def unit(db: Db) -> U:
             if given.get("role", "admin") != "admin" or not given.get("is_active", True):
                 await self._keep_an_admin(db, user_id, actor)
             user = await self._lock(db, user_id, actor)
-            before, key = queries.facts_of(user), user.email_key
-            await update_row(db, user, version=version, **self._columns(given, user))
-            if not user.can_sign_in:
-                await end_all_sessions(db, tables.sessions, user_id)
-            if given.get("is_active") is False:
-                await void_links(db, tables, user)
-            if user.email_key != key:
-                await forget_notices(db, tables.outbox, user_id)
-                await void_links(db, tables, user)
-                await void(db, tables.tokens, user_id, Purpose.EMAIL_UNDO)
-                await self._welcome(db, user, actor)
-            await self._record(db, "user.updated", actor, user, before)
+            role = user.role
+            await change(db, self._parts, user, given, actor, version=version)
+            is_out = user.role != role or not user.can_sign_in
+            if spare_self and user.id == actor.id and is_out:
+                raise OwnAccountError
             return user
 
         return await self._db.run(unit, join=db)
@@ -172,6 +198,7 @@ class UserScenarios(Generic[U]):
         user_id: uuid.UUID,
         *,
         at_once: bool = False,
+        spare_self: bool = False,
         actor: Actor = OPERATOR,
         db: Db | None = None,
     ) -> None:
@@ -184,7 +211,10 @@ class UserScenarios(Generic[U]):
             NotAllowedError: a key may delete ordinary users alone.
             NotFoundError: nobody has that id.
             LastAdminError: nobody else is an active admin.
+            OwnAccountError: `spare_self`, and it is the actor.
         """
+        if spare_self and user_id == actor.id:
+            raise OwnAccountError
 
         async def unit(db: Db) -> None:
             await self._keep_an_admin(db, user_id, actor)
@@ -192,6 +222,47 @@ class UserScenarios(Generic[U]):
             await (erase if at_once else put_to_erase)(db, self._parts, user, actor)
 
         await self._db.run(unit, join=db)
+
+    async def keep_user(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> None:
+        """Let a user stay who was to be erased; one who was not stays in any case.
+
+        Raises:
+            NotAllowedError: a key may keep ordinary users alone.
+            NotFoundError: nobody has that id.
+        """
+
+        async def unit(db: Db) -> None:
+            user = await self._lock(db, user_id, actor, also_leaving=True)
+            if user.erase_after is not None:
+                await keep(db, self._parts.tables, user, actor)
+
+        await self._db.run(unit, join=db)
+
+    async def welcome_user(
+        self, user_id: uuid.UUID, *, actor: Actor = OPERATOR, db: Db | None = None
+    ) -> Kind | None:
+        """Mail a user once more what lets them in: an invitation, or the link to confirm.
+
+        Gives which of them; None where neither is missing.
+
+        Raises:
+            NotAllowedError: a key may write to ordinary users alone.
+            NotFoundError: nobody has that id, or they are disabled: no link opens for them.
+        """
+
+        async def unit(db: Db) -> Kind | None:
+            user = await self._lock(db, user_id, actor)
+            if not user.is_active:
+                raise NotFoundError
+            kind = await welcome(db, self._parts, user, actor)
+            if kind is not None:
+                audit = self._parts.tables.audit
+                await record(db, audit, "user.welcomed", actor, user_id, after={"mail": kind})
+            return kind
+
+        return await self._db.run(unit, join=db)
 
     async def _hash_new_password(self, payload: CreateUser) -> str | None:
         """Check and hash; a taken name is refused before it costs a hash, the index decides."""
@@ -213,25 +284,6 @@ class UserScenarios(Generic[U]):
             raise TakenError(taken)
         return await self._parts.hasher.hash(password)
 
-    async def _welcome(self, db: Db, user: U, actor: Actor) -> None:
-        """Queue the link that lets a user in: to set a password, or to confirm the address."""
-        kind: Kind
-        if user.hashed_password is None:
-            kind = "invitation"
-        elif not user.email_verified:
-            kind = "email_verification"
-        else:
-            return
-        await enqueue(
-            db,
-            self._parts.tables.outbox,
-            kind,
-            user.email,
-            actor=actor,
-            locale=user.locale,
-            user_id=user.id,
-        )
-
     async def _keep_an_admin(self, db: Db, user_id: uuid.UUID, actor: Actor) -> None:
         """See that an active admin stays; a key can't reach one in the first place."""
         if actor.kind != "key":
@@ -245,22 +297,6 @@ class UserScenarios(Generic[U]):
         if actor.kind == "key" and user.role != "user":
             raise NotAllowedError
         return user
-
-    async def _record(
-        self, db: Db, action: str, actor: Actor, user: U, before: dict[str, Any]
-    ) -> None:
-        audit, after = self._parts.tables.audit, queries.facts_of(user)
-        await record_change(db, audit, action, actor, user.id, before=before, after=after)
-
-    def _columns(self, given: dict[str, Any], user: U) -> dict[str, Any]:
-        """Give the columns to write; `email_verified` comes last, for a new address resets it."""
-        columns = {name: value for name, value in given.items() if name != "email_verified"}
-        if "email_verified" in given:
-            is_moved = "email" in given and email_key(given["email"]) != user.email_key
-            noted = None if is_moved else user.email_verified_at  # what is so already stays
-            verified_at = noted or self._parts.clock.now()
-            columns["email_verified_at"] = verified_at if given["email_verified"] else None
-        return columns
 
     async def _read(self, read: Callable[[Db], Awaitable[T]], db: Db | None) -> T:
         if db is not None:

@@ -134,7 +134,6 @@ def test_every_error_has_a_sentence_of_its_own() -> None:
         "NotSignedInError",  # leads to the sign-in page
         "IdempotencyMismatchError",
         "IdempotencyBusyError",
-        "StaleVersionError",
         "CursorError",
         "ReferenceMissingError",
         "ConstraintError",

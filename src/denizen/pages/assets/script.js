@@ -18,6 +18,8 @@ for (const button of document.querySelectorAll("[data-show]")) {
 }
 
 for (const form of document.forms) {
+  // a search and a file to be saved may be asked for again
+  if (form.method === "get" || form.className === "again") continue;
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) { event.preventDefault(); return; }
     form.dataset.sent = "1";
@@ -65,3 +67,100 @@ if (running) {
 // times are told in the browser's zone from the next page on
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone) document.cookie = `__Host-zone=${zone}; Path=/; Secure; SameSite=Lax; Max-Age=31536000`;
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue; // over plain HTTP
+  const word = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = button.dataset.doneWord;
+    setTimeout(() => { button.textContent = word; }, 3000);
+  });
+}
+
+// ticks: all at once, and how many there are
+const tick = () => {
+  const boxes = [...document.querySelectorAll("tbody [name=id]")];
+  const ticked = boxes.filter((box) => box.checked).length;
+  for (const shown of document.querySelectorAll("[data-selected]")) {
+    shown.hidden = false;
+    shown.querySelector("b").textContent = ticked;
+  }
+  for (const label of document.querySelectorAll("[data-all]")) {
+    const all = label.querySelector("input");
+    label.hidden = boxes.length === 0;
+    all.checked = ticked > 0 && ticked === boxes.length;
+    all.indeterminate = ticked > 0 && ticked < boxes.length;
+  }
+};
+document.addEventListener("change", (event) => {
+  if (event.target.closest("[data-all]")) {
+    for (const box of document.querySelectorAll("tbody [name=id]")) box.checked = event.target.checked;
+  }
+  if (event.target.closest(".list")) tick();
+});
+tick();
+
+// search as one types: the same form, asked for in between
+for (const form of document.querySelectorAll("[data-live]")) {
+  let timer, asked;
+  const said = document.createElement("p");
+  said.className = "hidden";
+  said.setAttribute("role", "status");
+  form.after(said);
+  const search = async () => {
+    asked?.abort();
+    const mine = asked = new AbortController();
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const address = `${form.getAttribute("action")}?${query}`;
+    const old = document.getElementById(form.dataset.live);
+    const dim = setTimeout(() => old.classList.add("stale"), 400);
+    try {
+      const answer = await fetch(address, { signal: mine.signal, redirect: "error" });
+      if (!answer.ok) throw new Error(answer.status);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      old.replaceWith(document.adoptNode(page.getElementById(form.dataset.live)));
+      history.replaceState(null, "", address);
+      said.textContent = (document.querySelector("[data-count]") ?? document.querySelector(".empty p")).textContent;
+      tick();
+    } catch (error) {
+      if (!mine.signal.aborted) form.submit(); // whatever it is, the page can say it
+    } finally {
+      clearTimeout(dim);
+    }
+  };
+  const soon = (event) => {
+    clearTimeout(timer);
+    timer = setTimeout(search, event.target.matches("select") ? 0 : 250);
+  };
+  form.addEventListener("input", soon);
+  form.addEventListener("submit", () => { clearTimeout(timer); asked?.abort(); });
+}
+
+// the key to the search field; who speaks to the machine, or types by accident, switches it off
+const field = document.querySelector("[data-live] [type=search]");
+const off = "denizen-keys-off";
+for (const hint of document.querySelectorAll("[data-keys]")) {
+  const button = hint.querySelector("button");
+  const show = () => {
+    const isOff = localStorage.getItem(off) !== null;
+    button.textContent = isOff ? button.dataset.on : button.dataset.off;
+    if (isOff) field.removeAttribute("aria-keyshortcuts");
+    else field.setAttribute("aria-keyshortcuts", "/");
+  };
+  hint.hidden = false;
+  show();
+  button.addEventListener("click", () => {
+    if (localStorage.getItem(off) === null) localStorage.setItem(off, "1");
+    else localStorage.removeItem(off);
+    show();
+  });
+}
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.matches("input, select, textarea, [contenteditable]");
+  if (event.key !== "/" || isTyping || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (!field || localStorage.getItem(off) !== null) return;
+  event.preventDefault();
+  field.focus();
+});

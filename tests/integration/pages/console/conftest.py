@@ -1,4 +1,4 @@
-"""Fixtures of the console: browsers in which staff are signed in."""
+"""Fixtures of the console: an admin and somebody of support, each in a browser."""
 
 from collections.abc import AsyncIterator
 
@@ -12,24 +12,26 @@ from webforms import Browser
 
 
 @pytest.fixture
-async def chief(app: FastAPI, denizen: Denizen[UserModel]) -> AsyncIterator[Browser]:
-    """Give a browser in which an admin is signed in."""
-    found = Browser.of(app)
-    await a_user(
+async def root(denizen: Denizen[UserModel]) -> UserModel:
+    """Give an admin who can sign in with `PASSWORD`."""
+    return await a_user(
         denizen, email="root@example.com", username="root", password=PASSWORD, role="admin"
     )
-    await found.sign_in("root@example.com", PASSWORD)
-    yield found
-    await found.client.aclose()
+
+
+@pytest.fixture
+async def console(browser: Browser, root: UserModel) -> Browser:
+    """Give the admin's browser."""
+    page = await browser.sign_in(root.email, PASSWORD)
+    assert page.heading == "Overview", page.text
+    return browser
 
 
 @pytest.fixture
 async def helper(app: FastAPI, denizen: Denizen[UserModel]) -> AsyncIterator[Browser]:
-    """Give a browser in which somebody of the support is signed in."""
+    """Give the browser of somebody of support."""
+    user = await a_user(denizen, email="sue@example.com", password=PASSWORD, role="support")
     found = Browser.of(app)
-    await a_user(
-        denizen, email="help@example.com", username="help", password=PASSWORD, role="support"
-    )
-    await found.sign_in("help@example.com", PASSWORD)
+    await found.sign_in(user.email, PASSWORD)
     yield found
     await found.client.aclose()

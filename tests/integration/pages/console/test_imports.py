@@ -82,16 +82,16 @@ async def _only(denizen: Denizen[UserModel]) -> Import:
 
 @pytest.mark.usefixtures("background")
 async def test_file_is_checked_started_and_reported_on(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """Checked by default: columns, rows as read, counts; then imported, with what was refused."""
-    page = await _upload(chief)
-    checked = await _ended(chief, page)
+    page = await _upload(console)
+    checked = await _ended(console, page)
     nobody_yet = await denizen.users.find_user("root")
-    started = await chief.send(checked.forms[f"{page.path}/start"])
-    done = await _ended(chief, started)
-    report = await chief.client.get(f"{page.path}/report")
-    listed = await chief.open(IMPORTS)
+    started = await console.send(checked.forms[f"{page.path}/start"])
+    done = await _ended(console, started)
+    report = await console.client.get(f"{page.path}/report")
+    listed = await console.open(IMPORTS)
 
     assert checked.heading == "staff.csv"
     assert _counts(checked) == {"Rows": 3, "New": 2, "Taken": 0, "Invalid": 1}
@@ -111,13 +111,13 @@ async def test_file_is_checked_started_and_reported_on(
 
 
 @pytest.mark.usefixtures("background")
-async def test_check_can_be_left_out(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_check_can_be_left_out(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Without the tick it is imported at once, with the options of the form."""
     await a_user(denizen, email="ann@example.com", username="ann")
     content = b"Mail,Name,phone\nann@example.com,ann,1\nzoe@example.com,zoe,2\n"
     columns = "Mail=email\r\nName = username \n\nphone=\n"
     page = await _ended(
-        chief, await _upload(chief, content, check="", on_conflict="update", columns=columns)
+        console, await _upload(console, content, check="", on_conflict="update", columns=columns)
     )
 
     assert "Finished" in page.text
@@ -139,10 +139,10 @@ async def test_check_can_be_left_out(chief: Browser, denizen: Denizen[UserModel]
     ],
 )
 async def test_file_that_can_not_be_used_is_refused_at_its_field(
-    chief: Browser, denizen: Denizen[UserModel], content: bytes, fields: dict[str, str], said: str
+    console: Browser, denizen: Denizen[UserModel], content: bytes, fields: dict[str, str], said: str
 ) -> None:
     """422 with the reason, what was chosen kept, nothing on the disk and nothing begun."""
-    page = await _upload(chief, content, **{"on_conflict": "update"} | fields)
+    page = await _upload(console, content, **{"on_conflict": "update"} | fields)
 
     assert page.status == 422
     assert said in page.alert
@@ -153,14 +153,14 @@ async def test_file_that_can_not_be_used_is_refused_at_its_field(
     assert list(await denizen.imports.list_imports()) == []
 
 
-async def test_form_without_a_file_says_so(chief: Browser) -> None:
+async def test_form_without_a_file_says_so(console: Browser) -> None:
     """A browser sends an empty part, a program none."""
-    form = (await chief.open(NEW)).forms[NEW]
+    form = (await console.open(NEW)).forms[NEW]
     form.fields.pop("file")
-    empty = await _post(chief, form, b"", name="")
-    form = (await chief.open(NEW)).forms[NEW]
+    empty = await _post(console, form, b"", name="")
+    form = (await console.open(NEW)).forms[NEW]
     parts = {name: (None, value) for name, value in form.fields.items() if name != "file"}
-    none = Page(await chief.client.post(NEW, files=parts, headers=FROM_HERE))
+    none = Page(await console.client.post(NEW, files=parts, headers=FROM_HERE))
 
     for page in (empty, none):
         assert (page.status, page.alert) == (422, "There is a problem Choose a file.")
@@ -168,17 +168,17 @@ async def test_form_without_a_file_says_so(chief: Browser) -> None:
 
 @pytest.mark.parametrize("kind", ["none", "another's", "behind the file", "empty"])
 async def test_t_csrf_1_upload_needs_a_token_before_its_file(
-    chief: Browser, helper: Browser, denizen: Denizen[UserModel], kind: str
+    console: Browser, helper: Browser, denizen: Denizen[UserModel], kind: str
 ) -> None:
     """T-CSRF-1: 403, nothing on the disk, nothing begun."""
-    form = (await chief.open(NEW)).forms[NEW]
+    form = (await console.open(NEW)).forms[NEW]
     mine = form.fields["form"]
     theirs = (await helper.open("/account")).forms["/account/sign-out"].fields["form"]
     token = {"another's": theirs, "empty": ""}.get(kind, mine)
     parts: list[tuple[str, Any]] = [("file", ("staff.csv", CSV))]
     if kind != "none":
         parts.insert(1 if kind == "behind the file" else 0, ("form", (None, token)))
-    answer = await chief.client.post(NEW, files=parts, headers=FROM_HERE)
+    answer = await console.client.post(NEW, files=parts, headers=FROM_HERE)
 
     assert answer.status_code == 403
     assert "can't be taken" in answer.text
@@ -186,7 +186,7 @@ async def test_t_csrf_1_upload_needs_a_token_before_its_file(
     assert list(await denizen.imports.list_imports()) == []
 
 
-async def test_t_csrf_1_refused_upload_is_not_read_to_its_end(chief: Browser) -> None:
+async def test_t_csrf_1_refused_upload_is_not_read_to_its_end(console: Browser) -> None:
     """With a wrong token the first octet of the file is the last that is read."""
     boundary = "xyz"
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -198,19 +198,19 @@ async def test_t_csrf_1_refused_upload_is_not_read_to_its_end(chief: Browser) ->
         raise AssertionError("it was read to its end")
 
     headers = FROM_HERE | {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    answer = await chief.client.post(NEW, content=body(), headers=headers)
+    answer = await console.client.post(NEW, content=body(), headers=headers)
 
     assert answer.status_code == 403
 
 
 async def test_t_csrf_1_upload_is_taken_from_this_site_alone(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """T-CSRF-1: by what the browser says of the sender; before anything is read."""
-    form = (await chief.open(NEW)).forms[NEW]
+    form = (await console.open(NEW)).forms[NEW]
     form.fields.pop("file")
     page = await _post(
-        chief, form, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        console, form, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     )
 
     assert page.status == 403
@@ -250,14 +250,14 @@ async def test_too_large_a_file_is_refused_while_it_comes(
 
 
 async def test_form_that_comes_twice_begins_one_import(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """The same file leads to the same import; another file in the same form is another import."""
-    form = (await chief.open(NEW)).forms[NEW]
+    form = (await console.open(NEW)).forms[NEW]
     form.fields.pop("file")
-    first = await _post(chief, form)
-    second = await _post(chief, form)
-    third = await _post(chief, form, CSV + b"dan@example.com,dan\n")
+    first = await _post(console, form)
+    second = await _post(console, form)
+    third = await _post(console, form, CSV + b"dan@example.com,dan\n")
 
     assert first.path == second.path
     assert third.path != first.path
@@ -266,29 +266,29 @@ async def test_form_that_comes_twice_begins_one_import(
 
 
 async def test_progress_is_shown_without_a_script(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """A bar, words with the rate and what is left, a refresh for browsers without a script."""
-    page = await _upload(chief)
+    page = await _upload(console)
     found = await _only(denizen)
     async with denizen.db.get_session() as db:
         imports = denizen.parts.tables.imports
         values = {"state": "writing", "records": 10_000, "done": 6_120, "rate": 64.6}
         await db.execute(imports.update().where(imports.c.id == found.id).values(values))
-    page = await chief.open(page.path)
+    page = await console.open(page.path)
 
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page.text
     assert '<progress max="10000" value="6120" aria-label="Progress"></progress>' in page.text
     assert "6,120 of 10,000 rows, 65 rows a second, 60 seconds left" in page.text
 
 
-async def test_import_is_stopped_and_resumed(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_import_is_stopped_and_resumed(console: Browser, denizen: Denizen[UserModel]) -> None:
     """By buttons; what the import is past already changes nothing, and the audit tells of both."""
-    page = await _upload(chief, check="")
-    stopped = await chief.send(page.forms[f"{page.path}/stop"])
+    page = await _upload(console, check="")
+    stopped = await console.send(page.forms[f"{page.path}/stop"])
     late = Form(f"{page.path}/stop", stopped.forms["/account/sign-out"].fields)
-    again = await chief.send(late)
-    resumed = await chief.send(stopped.forms[f"{page.path}/resume"])
+    again = await console.send(late)
+    resumed = await console.send(stopped.forms[f"{page.path}/resume"])
     events = [event.action for event in await denizen.audit.list_events(limit=4)]
 
     assert stopped.said == "The import is stopped. What was imported stays."
@@ -299,24 +299,24 @@ async def test_import_is_stopped_and_resumed(chief: Browser, denizen: Denizen[Us
 
 
 @pytest.mark.usefixtures("background")
-async def test_many_refused_rows_come_in_pages(chief: Browser) -> None:
+async def test_many_refused_rows_come_in_pages(console: Browser) -> None:
     """A hundred at a time, in the order of the file."""
     content = b"email\n" + b"nobody\n" * (REFUSED + 5)
-    page = await _ended(chief, await _upload(chief, content, check=""))
-    more = await chief.open(f"{page.path}?after={REFUSED}")
+    page = await _ended(console, await _upload(console, content, check=""))
+    more = await console.open(f"{page.path}?after={REFUSED}")
 
     assert page.text.count("This is not an e-mail address.") == REFUSED
     assert f'href="{page.path}?after={REFUSED}#refused"' in page.text
     assert more.text.count("This is not an e-mail address.") == 5
     for after in ("x", "-1", "9" * 30, "²"):
-        assert (await chief.open(f"{page.path}?after={after}")).status == 200
+        assert (await console.open(f"{page.path}?after={after}")).status == 200
 
 
 @pytest.mark.usefixtures("background")
-async def test_secrets_of_a_file_are_shown_to_nobody(chief: Browser) -> None:
+async def test_secrets_of_a_file_are_shown_to_nobody(console: Browser) -> None:
     """Hashes, and whatever its column's name calls a secret."""
     content = f"email,hashed_password,api_token\na@example.com,{HASH},canary-token\n".encode()
-    page = await _ended(chief, await _upload(chief, content, columns="api_token="))
+    page = await _ended(console, await _upload(console, content, columns="api_token="))
 
     assert "(left out)" in page.text
     assert "YmJiYmJi" not in page.text
@@ -325,7 +325,7 @@ async def test_secrets_of_a_file_are_shown_to_nobody(chief: Browser) -> None:
 
 @pytest.mark.usefixtures("background")
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
-async def test_texts_of_a_file_are_text(chief: Browser, kind: str) -> None:
+async def test_texts_of_a_file_are_text(console: Browser, kind: str) -> None:
     """T-XSS-1: its name, its columns, its cells; in a refused form as well."""
     cell = EVIL.replace('"', '""')
     quoted = EVIL.replace("\\", "\\\\").replace('"', '\\"')
@@ -335,10 +335,10 @@ async def test_texts_of_a_file_are_text(chief: Browser, kind: str) -> None:
         "jsonl": f"{line}\n",
         "json": f'{{"users": [{line}]}}',
     }[kind]
-    page = await _upload(chief, content.encode(), name=EVIL, columns=f"{EVIL}=\n")
-    checked = await _ended(chief, page)
-    refused = await _upload(chief, content.encode(), name=EVIL, columns=f"{EVIL}=x")
-    listed = await chief.open(IMPORTS)
+    page = await _upload(console, content.encode(), name=EVIL, columns=f"{EVIL}=\n")
+    checked = await _ended(console, page)
+    refused = await _upload(console, content.encode(), name=EVIL, columns=f"{EVIL}=x")
+    listed = await console.open(IMPORTS)
 
     for one in (page, checked, listed):
         assert one.status == 200
@@ -348,22 +348,22 @@ async def test_texts_of_a_file_are_text(chief: Browser, kind: str) -> None:
         assert is_inert(one.text)
 
 
-async def test_file_that_is_gone_is_said(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_file_that_is_gone_is_said(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Uploads are kept for a week; then there is nothing to start."""
     async with denizen.imports.serving():
-        page = await _ended(chief, await _upload(chief))
+        page = await _ended(console, await _upload(console))
     denizen.imports.folder.upload((await _only(denizen)).id).unlink()
-    page = await chief.open(page.path)
+    page = await console.open(page.path)
 
     assert "The file is not here any more" in page.text
     assert f"{page.path}/start" not in page.forms
 
 
 async def test_support_imports_nothing(
-    chief: Browser, helper: Browser, denizen: Denizen[UserModel]
+    console: Browser, helper: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """T-AZ: with a form of its own session 403, and nothing changes."""
-    page = await _upload(chief)
+    page = await _upload(console)
     form = (await helper.open("/account")).forms["/account/sign-out"]
     form.action = NEW
     uploaded = await _post(helper, form)
@@ -380,35 +380,35 @@ async def test_support_imports_nothing(
     assert len(_files(denizen)) == 1
 
 
-async def test_no_import_is_a_page_that_says_so(chief: Browser) -> None:
+async def test_no_import_is_a_page_that_says_so(console: Browser) -> None:
     """Of an id that nothing has, and of one that is none."""
-    form = (await chief.open("/account")).forms["/account/sign-out"]
+    form = (await console.open("/account")).forms["/account/sign-out"]
     for found in (str(uuid.uuid4()), "nonsense"):
-        assert (await chief.open(f"{IMPORTS}/{found}")).status == 404
-        assert (await chief.open(f"{IMPORTS}/{found}/report")).status == 404
+        assert (await console.open(f"{IMPORTS}/{found}")).status == 404
+        assert (await console.open(f"{IMPORTS}/{found}/report")).status == 404
         form.action = f"{IMPORTS}/{found}/start"
-        assert (await chief.send(form)).status == 404
+        assert (await console.send(form)).status == 404
 
 
 async def test_pages_of_imports_take_few_statements(
-    chief: Browser, statements: StatementCounter
+    console: Browser, statements: StatementCounter
 ) -> None:
     """The list and its names; the import; beside who is behind the cookie."""
-    page = await _upload(chief)
+    page = await _upload(console)
     counts = []
     for path in (IMPORTS, NEW, page.path):
         async with statements.listening() as heard:
-            await chief.open(path)
+            await console.open(path)
         counts.append(len(heard))
 
     assert counts == [3, 1, 2]
 
 
 @pytest.mark.usefixtures("background")
-async def test_imports_are_in_russian_too(chief: Browser) -> None:
+async def test_imports_are_in_russian_too(console: Browser) -> None:
     """States, counts, reasons."""
-    await chief.fill("/account/language", locale="ru")
-    page = await _ended(chief, await _upload(chief))
+    await console.fill("/account/language", locale="ru")
+    page = await _ended(console, await _upload(console))
 
     assert "Проверен" in page.text
     assert "Это не адрес почты." in page.text

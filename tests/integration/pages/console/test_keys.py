@@ -24,13 +24,13 @@ async def _keys(denizen: Denizen[UserModel]) -> list[Key]:
     return await denizen.keys.list_keys()
 
 
-async def test_key_is_made_and_works(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_key_is_made_and_works(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Its secret stands on the page that follows; the list shows its beginning alone."""
-    page = await chief.fill(NEW, name=" billing ", scope=["users:read", "audit:read"], life="30")
+    page = await console.fill(NEW, name=" billing ", scope=["users:read", "audit:read"], life="30")
     secret = _secret(page)
     (key,) = await _keys(denizen)
-    answer = await chief.client.get("/v1/users", headers={"Authorization": f"Bearer {secret}"})
-    listed = await chief.open(KEYS)
+    answer = await console.client.get("/v1/users", headers={"Authorization": f"Bearer {secret}"})
+    listed = await console.open(KEYS)
 
     assert page.heading == "The key is created"
     assert (page.status, page.answer.headers["cache-control"]) == (200, "no-store")
@@ -45,12 +45,12 @@ async def test_key_is_made_and_works(chief: Browser, denizen: Denizen[UserModel]
 
 
 async def test_form_that_comes_twice_makes_one_key(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """The second answer leads back to the form and says so; the secret is not shown again."""
-    form = (await chief.open(NEW)).forms[NEW]
-    first = await chief.send(form, name="once", scope="users:read")
-    second = await chief.send(form, name="once", scope="users:read")
+    form = (await console.open(NEW)).forms[NEW]
+    first = await console.send(form, name="once", scope="users:read")
+    second = await console.send(form, name="once", scope="users:read")
 
     assert _secret(first)
     assert _secret(second) == ""
@@ -70,10 +70,10 @@ async def test_form_that_comes_twice_makes_one_key(
     ],
 )
 async def test_key_that_breaks_a_rule_is_not_made(
-    chief: Browser, denizen: Denizen[UserModel], fields: dict[str, str], said: str
+    console: Browser, denizen: Denizen[UserModel], fields: dict[str, str], said: str
 ) -> None:
     """422, the form again with what was typed and ticked."""
-    page = await chief.fill(NEW, **fields)
+    page = await console.fill(NEW, **fields)
 
     assert page.status == 422
     assert said in page.alert
@@ -83,14 +83,14 @@ async def test_key_that_breaks_a_rule_is_not_made(
     assert await _keys(denizen) == []
 
 
-async def test_key_is_revoked_by_its_name(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_key_is_revoked_by_its_name(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Another name changes nothing; the right one ends it, and the audit says who did it."""
     _, key = await denizen.keys.create_key("billing", ["users:read"])
     path = f"{KEYS}/{key.id}/revoke"
-    wrong = await chief.fill(path, name="Billing")
+    wrong = await console.fill(path, name="Billing")
     kept = (await _keys(denizen))[0].revoked_at
-    done = await chief.fill(path, name="billing")
-    again = await chief.open(path)
+    done = await console.fill(path, name="billing")
+    again = await console.open(path)
     event = (await denizen.audit.list_events(action="key.revoked")).items[0]
 
     assert (wrong.status, wrong.alert) == (422, "There is a problem This is not the name.")
@@ -102,13 +102,15 @@ async def test_key_is_revoked_by_its_name(chief: Browser, denizen: Denizen[UserM
     assert (event.actor_kind, event.after["name"]) == ("user", "billing")
 
 
-async def test_list_tells_of_every_kind_of_key(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_list_tells_of_every_kind_of_key(
+    console: Browser, denizen: Denizen[UserModel]
+) -> None:
     """The operator's, an erased admin's, one that is over."""
     maker = await a_user(denizen, role="admin", password=PASSWORD)
-    empty = await chief.open(KEYS)
+    empty = await console.open(KEYS)
     await denizen.keys.create_key("operator's", ["users:read"])
     await denizen.keys.create_key("over", ["users:read"], life=timedelta(microseconds=1))
-    other = Browser(chief.client)
+    other = Browser(console.client)
     await denizen.users.delete_user(maker.id, at_once=True)
     page = await other.open(KEYS)
 
@@ -119,7 +121,7 @@ async def test_list_tells_of_every_kind_of_key(chief: Browser, denizen: Denizen[
 
 
 async def test_support_makes_and_revokes_no_key(
-    chief: Browser, helper: Browser, denizen: Denizen[UserModel]
+    console: Browser, helper: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """T-AZ: with a form of its own session 403, and nothing changes."""
     _, key = await denizen.keys.create_key("billing", ["users:read"])
@@ -135,13 +137,13 @@ async def test_support_makes_and_revokes_no_key(
     assert [(k.name, k.revoked_at) for k in await _keys(denizen)] == [("billing", None)]
 
 
-async def test_names_of_keys_are_text(chief: Browser) -> None:
+async def test_names_of_keys_are_text(console: Browser) -> None:
     """T-XSS-1: in the list, on the page of a new key, where it is revoked, in what is said."""
-    made = await chief.fill(NEW, name=EVIL, scope="users:read")
-    listed = await chief.open(KEYS)
+    made = await console.fill(NEW, name=EVIL, scope="users:read")
+    listed = await console.open(KEYS)
     (path,) = re.findall(rf'"({KEYS}/[0-9a-f-]+/revoke)"', listed.text)
-    asked = await chief.open(path)
-    done = await chief.fill(path, name=EVIL)
+    asked = await console.open(path)
+    done = await console.fill(path, name=EVIL)
 
     for page in (made, listed, asked, done):
         assert page.status == 200
@@ -149,21 +151,21 @@ async def test_names_of_keys_are_text(chief: Browser) -> None:
 
 
 async def test_list_of_keys_is_one_statement(
-    chief: Browser, denizen: Denizen[UserModel], statements: StatementCounter
+    console: Browser, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
     """Beside who is behind the cookie, whoever made how many."""
     for number in range(3):
         await denizen.keys.create_key(f"key {number}", ["users:read"])
     async with statements.listening() as heard:
-        await chief.open(KEYS)
+        await console.open(KEYS)
 
     assert len(heard) == 2, heard
 
 
-async def test_keys_are_in_russian_too(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_keys_are_in_russian_too(console: Browser, denizen: Denizen[UserModel]) -> None:
     """The three pages, in the language of the account."""
-    await chief.fill("/account/language", locale="ru")
+    await console.fill("/account/language", locale="ru")
     _, key = await denizen.keys.create_key("billing", ["users:read"])
-    texts = [(await chief.open(p)).heading for p in (KEYS, NEW, f"{KEYS}/{key.id}/revoke")]
+    texts = [(await console.open(p)).heading for p in (KEYS, NEW, f"{KEYS}/{key.id}/revoke")]
 
     assert texts == ["Ключи API", "Создать ключ", "Отозвать ключ"]

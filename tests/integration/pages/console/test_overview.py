@@ -76,14 +76,14 @@ def _tiles(page: Page) -> Mapping[str, str]:
 
 
 async def test_first_steps_are_shown_to_the_first_admin(
-    chief: Browser, denizen: Denizen[UserModel]
+    console: Browser, denizen: Denizen[UserModel]
 ) -> None:
     """What is left to do, what is done; gone once there is somebody else."""
-    fresh = await chief.open(CONSOLE)
+    fresh = await console.open(CONSOLE)
     await denizen.keys.create_key("billing", ["users:read"])
-    second = await chief.open(CONSOLE)
+    second = await console.open(CONSOLE)
     await a_user(denizen)
-    later = await chief.open(CONSOLE)
+    later = await console.open(CONSOLE)
 
     assert "First steps" in fresh.text
     assert fresh.text.count(">Done<") == 0
@@ -95,14 +95,14 @@ async def test_first_steps_are_shown_to_the_first_admin(
         assert f'href="{path}"' in fresh.text
 
 
-async def test_counts_lead_to_lists(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_counts_lead_to_lists(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Each number with the list that has so many."""
     await a_user(denizen, verified=False, password=PASSWORD)
     disabled = await a_user(denizen)
     await denizen.users.update_user(disabled.id, UpdateUser(is_active=False))
     leaving = await a_user(denizen)
     await denizen.users.delete_user(leaving.id)
-    page = await chief.open(CONSOLE)
+    page = await console.open(CONSOLE)
 
     assert _tiles(page) == {
         "/console/users": "4",
@@ -114,7 +114,7 @@ async def test_counts_lead_to_lists(chief: Browser, denizen: Denizen[UserModel])
 
 
 async def test_many_users_are_counted_about(
-    chief: Browser, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
+    console: Browser, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above the limit all of them by the database's own estimate, of the others that it is more."""
     for _ in range(3):
@@ -122,7 +122,7 @@ async def test_many_users_are_counted_about(
         await denizen.users.update_user(user.id, UpdateUser(is_active=False))
     monkeypatch.setattr(queries, "COUNTED", 2)
     monkeypatch.setattr(overview, "COUNTED", 2)
-    tiles = _tiles(await chief.open(CONSOLE))
+    tiles = _tiles(await console.open(CONSOLE))
 
     assert tiles["/console/users"].startswith("about ")
     assert tiles["/console/users?status=disabled"] == "over 2"
@@ -130,14 +130,14 @@ async def test_many_users_are_counted_about(
     assert tiles["/console/users?role=admin"] == "1"
 
 
-async def test_days_are_told_in_charts_and_tables(chief: Browser, databases: Databases) -> None:
+async def test_days_are_told_in_charts_and_tables(console: Browser, databases: Databases) -> None:
     """A bar a day named by a sentence, the same numbers as a table; no style in it."""
     yesterday = _now() - timedelta(days=1)
     await _events(databases, "session.refused", yesterday, 3)
     await _events(databases, "user.registered", yesterday, 2)
     await _mails(databases, yesterday, 4)
     await _mails(databases, yesterday, 1, kind="failed")
-    page = await chief.open(CONSOLE)
+    page = await console.open(CONSOLE)
     labels = [told["aria-label"] for tag, told in page.tags if tag == "svg" and "role" in told]
 
     assert labels == [
@@ -153,13 +153,13 @@ async def test_days_are_told_in_charts_and_tables(chief: Browser, databases: Dat
 
 
 async def test_what_needs_attention_is_said_with_the_way_to_it(
-    chief: Browser, helper: Browser, databases: Databases
+    console: Browser, helper: Browser, databases: Databases
 ) -> None:
     """Mails given up, mails that don't leave, failures; support is told without the links."""
     await _mails(databases, _now() - timedelta(days=2), 2, kind="failed")
     await _mails(databases, _now() - timedelta(hours=2), 1, kind="waiting")
     await _events(databases, "session.refused", _now(), MANY_FAILURES)
-    admin, support = await chief.open(CONSOLE), await helper.open(CONSOLE)
+    admin, support = await console.open(CONSOLE), await helper.open(CONSOLE)
 
     for page in (admin, support):
         assert "2 mails were given up." in page.text
@@ -210,7 +210,7 @@ async def test_too_many_to_count_are_counted_as_far_as_time_allows(
 
 
 async def test_days_that_were_not_counted_are_not_called_empty(
-    chief: Browser, databases: Databases, monkeypatch: pytest.MonkeyPatch
+    console: Browser, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dash in the table, and the moment from which on all were counted."""
     await _events(databases, "session.refused", _now() - timedelta(days=3), 5)
@@ -220,29 +220,29 @@ async def test_days_that_were_not_counted_are_not_called_empty(
         return await real(*given, most=3)
 
     monkeypatch.setattr("denizen.overview.scenarios.count_by_day", few)
-    page = await chief.open(CONSOLE)
+    page = await console.open(CONSOLE)
 
     assert "There are too many events to count them all" in page.text
     assert '<td class="number">—</td>' in page.text
     assert 'class="unknown"' in page.text
 
 
-async def test_texts_on_the_overview_are_text(chief: Browser, databases: Databases) -> None:
+async def test_texts_on_the_overview_are_text(console: Browser, databases: Databases) -> None:
     """T-XSS-1: actions and agents of events, names of keys."""
     await _events(databases, EVIL[:64], _now(), 1, user_agent=f"{EVIL} Firefox/1")
-    page = await chief.open(CONSOLE)
+    page = await console.open(CONSOLE)
 
     assert page.status == 200
     assert is_inert(page.text)
 
 
 async def test_overview_takes_one_statement_for_each_source(
-    chief: Browser, helper: Browser, denizen: Denizen[UserModel], statements: StatementCounter
+    console: Browser, helper: Browser, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
     """Users, events, mails; for admins the latest events, their names, and the doctor's look."""
     await a_user(denizen)
     counts = []
-    for browser in (helper, chief):
+    for browser in (helper, console):
         await browser.open(CONSOLE)
         async with statements.listening() as heard:
             await browser.open(CONSOLE)
@@ -252,11 +252,11 @@ async def test_overview_takes_one_statement_for_each_source(
     assert len(counts[1]) == 4 + 2 + 4, counts[1]
 
 
-async def test_overview_is_in_russian_too(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_overview_is_in_russian_too(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Counts, charts, findings."""
     await a_user(denizen)
-    await chief.fill("/account/language", locale="ru")
-    page = await chief.open(CONSOLE)
+    await console.fill("/account/language", locale="ru")
+    page = await console.open(CONSOLE)
 
     assert page.heading == "Обзор"
     assert "почтовый сервер не указан" in page.text

@@ -53,9 +53,9 @@ def _retries(page: Page) -> dict[str, Any]:
     return {"id": ids[-1]}
 
 
-async def test_findings_are_the_doctors(chief: Browser, denizen: Denizen[UserModel]) -> None:
+async def test_findings_are_the_doctors(console: Browser, denizen: Denizen[UserModel]) -> None:
     """Each with its subject, whether it is well, and its sentence."""
-    page = await chief.open(SYSTEM)
+    page = await console.open(SYSTEM)
     findings = await examine(denizen.db, denizen.settings)
 
     assert len(findings) >= 10
@@ -66,7 +66,7 @@ async def test_findings_are_the_doctors(chief: Browser, denizen: Denizen[UserMod
 
 
 async def test_one_role_is_found_without_being_told(
-    chief: Browser, denizen: Denizen[UserModel], settings: Settings, databases: Databases
+    console: Browser, denizen: Denizen[UserModel], settings: Settings, databases: Databases
 ) -> None:
     """A worker does not know who migrates: the tables' owner tells."""
     told = settings.model_copy(update={"database_url": SecretStr(databases.owner_url)})
@@ -110,16 +110,16 @@ def _with_password(url: str) -> str:
 
 
 async def test_mail_that_was_given_up_is_tried_again(
-    chief: Browser, denizen: Denizen[UserModel], post: Post
+    console: Browser, denizen: Denizen[UserModel], post: Post
 ) -> None:
     """Kind, whose, how often, why; then it is sent, and the audit tells who did it."""
     ann = await a_user(denizen, email="ann@example.com", username="ann")
     await _given_up(denizen, ann)
-    page = await chief.open(SYSTEM)
-    done = await chief.send(page.forms[RETRY], **_retries(page))
+    page = await console.open(SYSTEM)
+    done = await console.send(page.forms[RETRY], **_retries(page))
     letters = await post.all_to("ann@example.com")
     event = (await denizen.audit.list_events(action="mail.retried")).items[0]
-    later = await chief.open(SYSTEM)
+    later = await console.open(SYSTEM)
 
     assert "the mail server refused the recipient (550)" in page.text
     assert f'<a href="/console/users/{ann.id}">ann</a>' in page.text
@@ -131,13 +131,13 @@ async def test_mail_that_was_given_up_is_tried_again(
 
 
 async def test_all_are_tried_again_by_one_button(
-    chief: Browser, denizen: Denizen[UserModel], statements: StatementCounter
+    console: Browser, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
     """As many as are listed, in one statement and with one event."""
     await _given_up(denizen, await a_user(denizen), 3)
-    page = await chief.open(SYSTEM)
+    page = await console.open(SYSTEM)
     ids = re.findall(r'name="id" value="([0-9a-f-]+)"', page.text)[:3]
-    done = await chief.send(page.forms[RETRY], id=ids)
+    done = await console.send(page.forms[RETRY], id=ids)
     events = (await denizen.audit.list_events(action="mail.retried")).items
 
     assert len(set(ids)) == 3
@@ -147,20 +147,20 @@ async def test_all_are_tried_again_by_one_button(
 
 @pytest.mark.parametrize("what", ["sent", "waiting", "nobody's", "none", "nonsense"])
 async def test_what_was_not_given_up_is_not_tried_again(
-    chief: Browser, denizen: Denizen[UserModel], post: Post, what: str
+    console: Browser, denizen: Denizen[UserModel], post: Post, what: str
 ) -> None:
     """A mail that was sent or is being sent would arrive twice."""
     ann = await a_user(denizen, email="ann@example.com", username="ann")
-    await chief.send(Form(TEST, (await chief.open(SYSTEM)).forms[TEST].fields))
+    await console.send(Form(TEST, (await console.open(SYSTEM)).forms[TEST].fields))
     async with denizen.db.get_session(read_only=True) as db:
         outbox = denizen.parts.tables.outbox
         mail_id = str(await db.scalar(outbox.select().with_only_columns(outbox.c.id)))
     if what == "sent":
         await post.deliver()
-    token = (await chief.open(SYSTEM)).forms[TEST].fields["form"]
+    token = (await console.open(SYSTEM)).forms[TEST].fields["form"]
     ids = {"nobody's": str(ann.id), "none": "", "nonsense": "x"}
     fields = {"form": token} | ({} if what == "none" else {"id": ids.get(what, mail_id)})
-    page = await chief.send(Form(RETRY, fields))
+    page = await console.send(Form(RETRY, fields))
 
     assert page.status == (400 if what == "nonsense" else 200)
     if what != "nonsense":
@@ -169,13 +169,13 @@ async def test_what_was_not_given_up_is_not_tried_again(
 
 
 async def test_mail_that_is_tried_by_itself_says_when(
-    chief: Browser, denizen: Denizen[UserModel], databases: Databases
+    console: Browser, denizen: Denizen[UserModel], databases: Databases
 ) -> None:
     """No button: it is in somebody's hands."""
     await _given_up(denizen, await a_user(denizen))
     async with superuser(databases.superuser_url) as connection:
         await connection.execute("UPDATE outbox SET next_try_at = '2030-01-02 03:04:00+00'")
-    page = await chief.open(SYSTEM)
+    page = await console.open(SYSTEM)
 
     assert "2 Jan 2030, 03:04 UTC" in page.text
     assert RETRY not in page.forms
@@ -183,14 +183,14 @@ async def test_mail_that_is_tried_by_itself_says_when(
 
 
 async def test_test_mail_goes_to_whoever_asks(
-    chief: Browser, denizen: Denizen[UserModel], post: Post
+    console: Browser, denizen: Denizen[UserModel], post: Post
 ) -> None:
     """By the way that all mails go; five, and then there is a limit; the audit has nothing."""
-    done = await chief.send((await chief.open(SYSTEM)).forms[TEST])
+    done = await console.send((await console.open(SYSTEM)).forms[TEST])
     letter = await post.one_to("root@example.com")
     for _ in range(4):
-        await chief.send((await chief.open(SYSTEM)).forms[TEST])
-    refused = await chief.send((await chief.open(SYSTEM)).forms[TEST])
+        await console.send((await console.open(SYSTEM)).forms[TEST])
+    refused = await console.send((await console.open(SYSTEM)).forms[TEST])
     actions = {event.action for event in await denizen.audit.list_events()}
 
     assert done.said.startswith("A test mail is on its way to root@example.com.")
@@ -201,11 +201,11 @@ async def test_test_mail_goes_to_whoever_asks(
 
 
 async def test_support_sends_and_retries_nothing(
-    chief: Browser, helper: Browser, denizen: Denizen[UserModel], post: Post
+    console: Browser, helper: Browser, denizen: Denizen[UserModel], post: Post
 ) -> None:
     """T-AZ: with a form of its own session 403, and nothing is queued."""
     await _given_up(denizen, await a_user(denizen))
-    page = await chief.open(SYSTEM)
+    page = await console.open(SYSTEM)
     fields = (await helper.open("/account")).forms["/account/sign-out"].fields
     told = [
         (await helper.post(Form(RETRY, fields | _retries(page)))).status_code,
@@ -218,7 +218,7 @@ async def test_support_sends_and_retries_nothing(
 
 
 async def test_texts_of_mails_are_text(
-    chief: Browser, denizen: Denizen[UserModel], databases: Databases
+    console: Browser, denizen: Denizen[UserModel], databases: Databases
 ) -> None:
     """T-XSS-1: kinds, reasons, names."""
     ann = await a_user(denizen)
@@ -226,29 +226,29 @@ async def test_texts_of_mails_are_text(
     async with superuser(databases.superuser_url) as connection:
         await connection.execute("UPDATE outbox SET kind = $1, error = $2", EVIL[:32], EVIL)
         await connection.execute("UPDATE users SET username = $1 WHERE role = 'user'", EVIL[:64])
-    page = await chief.open(SYSTEM)
+    page = await console.open(SYSTEM)
 
     assert page.status == 200
     assert is_inert(page.text)
 
 
 async def test_system_takes_few_statements(
-    chief: Browser, denizen: Denizen[UserModel], statements: StatementCounter
+    console: Browser, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
     """Two for the outbox, one for names, four for the doctor; however many mails there are."""
     for _ in range(3):
         await _given_up(denizen, await a_user(denizen))
-    await chief.open(SYSTEM)
+    await console.open(SYSTEM)
     async with statements.listening() as heard:
-        await chief.open(SYSTEM)
+        await console.open(SYSTEM)
 
     assert len({one for one in heard if "SELECT" in one}) == 1 + 2 + 1 + 4, heard
 
 
-async def test_system_is_in_russian_too(chief: Browser) -> None:
+async def test_system_is_in_russian_too(console: Browser) -> None:
     """Findings, settings, mails."""
-    await chief.fill("/account/language", locale="ru")
-    page = await chief.open(SYSTEM)
+    await console.fill("/account/language", locale="ru")
+    page = await console.open(SYSTEM)
 
     assert page.heading == "Система"
     assert "почтовый сервер не указан" in page.text
