@@ -6,6 +6,7 @@ app. `create_app` is the same part as a service of its own.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any, Final, Generic
 
@@ -31,18 +32,23 @@ from denizen.exports.scenarios import ExportScenarios
 from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.headers import HSTS, WithHeaders
-from denizen.http.hot import HotRoute
+from denizen.http.hot import HotRoute, Service
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
 from denizen.http.route import HEADERS, Route, convert, share_methods
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
+from denizen.http.watched import Watched
 from denizen.imports.routes import ImportRoutes
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.logs import RequestLog
 from denizen.mail.render import Renderer
+from denizen.mail.scenarios import OutboxScenarios
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
+from denizen.metrics.folder import MetricsFolder
+from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
@@ -83,6 +89,7 @@ class Denizen(Generic[U]):
         mail: sends what the scenarios queue.
         housekeeper: erases and forgets what is due.
         clock: moved by tests alone.
+        gate: lets requests through, for more routes.
     """
 
     def __init__(
@@ -121,6 +128,8 @@ class Denizen(Generic[U]):
         self.tokens: TokenScenarios[U] = TokenScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
+        self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
         self.selections: SelectionScenarios[U] = SelectionScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
@@ -128,7 +137,7 @@ class Denizen(Generic[U]):
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
         self.exports: ExportScenarios[U] = ExportScenarios(parts)
         self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
-        self._gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
+        self.gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -137,7 +146,7 @@ class Denizen(Generic[U]):
         routes of yours raise, and touch no others.
         """
         router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        gate = self._gate
+        gate = self.gate
         sessions = SessionRoutes(self.sessions, gate)
         routers = [
             RegistrationRoutes(self.registrations, gate).router,
@@ -197,19 +206,27 @@ class Denizen(Generic[U]):
             await self.stop()
 
 
-def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    is_dev: bool = False,
+    metrics_folder: MetricsFolder | None = None,
+    request_log: RequestLog | None = None,
+) -> FastAPI:
     """Make the service: `denizen.app:create_app` is a factory for any ASGI server.
 
     Args:
         settings: read from the environment by default.
         is_dev: whether `/dev/mail` shows the folder of mails.
+        metrics_folder: where the processes of one run leave their figures for each other.
+        request_log: told each request; None: the server in front may do that.
 
     Raises:
         SettingsError: a setting is wrong, or no database is set.
     """
     settings = settings or Settings.load()
     denizen: Denizen[UserModel] = Denizen(settings=settings)
-    app = FastAPI(
+    app = Service(
         title="denizen",
         summary="User accounts: one service, one database, nothing acknowledged ever lost.",
         version=_version(),
@@ -222,6 +239,7 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
     denizen.install(app)
     service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
     app.include_router(service.router)
+    _add_metrics(app, denizen, metrics_folder)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
     _add_pages(app, denizen, has_docs=service.has_docs, is_dev=is_dev)
@@ -231,20 +249,38 @@ def create_app(settings: Settings | None = None, *, is_dev: bool = False) -> Fas
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "Idempotency-Key"],
-            expose_headers=["ETag", "Location", "Retry-After"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
     app.add_middleware(Unambiguous)
-    is_secure = settings.service_url.startswith("https:")
-    app.add_middleware(WithHeaders, headers=HEADERS | (HSTS if is_secure else {}))
+    headers = HEADERS | (HSTS if settings.service_url.startswith("https:") else {})
+    app.add_middleware(WithHeaders, headers=headers)
+    watched = functools.partial(Watched, tally=denizen.parts.tally, log=request_log)
+    app.add_middleware(watched)
+    if not settings.cors_origins:  # whose middleware has a word in every answer
+        app.put_first(headers, watched)
     return app
+
+
+def _add_metrics(app: FastAPI, denizen: Denizen[UserModel], folder: MetricsFolder | None) -> None:
+    """Put `/metrics` into the service; what writes it is in the extra `server`."""
+    from denizen.metrics.routes import MetricsRoutes  # noqa: PLC0415
+    from denizen.metrics.scenarios import MetricsScenarios  # noqa: PLC0415
+
+    metrics = MetricsScenarios(denizen.parts, folder)
+    port = denizen.settings.metrics_port
+    app.include_router(MetricsRoutes(metrics, denizen.gate, port).router)
 
 
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
     from denizen.pages.console.bulk import BulkPages  # noqa: PLC0415
     from denizen.pages.console.change import ChangePages  # noqa: PLC0415
+    from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
+    from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
+    from denizen.pages.console.system import SystemPages  # noqa: PLC0415
     from denizen.pages.console.user import UserPages  # noqa: PLC0415
     from denizen.pages.console.users import UserListPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
@@ -254,8 +290,10 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     from denizen.pages.site import Site  # noqa: PLC0415
 
     site = Site(denizen, is_dev=is_dev, **facts)
-    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages, OverviewPages):
+    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
         pages(site)
+    for section in (OverviewPages, ImportPages, KeyPages, AuditPages, SystemPages):
+        section(site)
     for users in (UserListPages, BulkPages, UserPages, ChangePages):  # fixed paths before `{id}`
         users(site)
     if is_dev:

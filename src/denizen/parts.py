@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, Literal, TypeVar
 
@@ -10,6 +10,7 @@ from denizen.clock import Clock
 from denizen.db.manager import DBSessionManager
 from denizen.passwords.hasher import PasswordHasher
 from denizen.tables import Tables
+from denizen.tally import Tally
 from denizen.users.model import UserMixin
 
 U = TypeVar("U", bound=UserMixin)
@@ -25,6 +26,7 @@ class Parts(Generic[U]):
         throttled: whether limits are held; off for load tests alone.
         turns: how many may spend from limits at once. They wait for each other's rows, and every
             connection that waits is one that readers don't have.
+        tally: what was done so far.
     """
 
     db: DBSessionManager
@@ -38,3 +40,4 @@ class Parts(Generic[U]):
     throttled: bool
     context_words: Sequence[str]
     turns: asyncio.Semaphore
+    tally: Tally = field(default_factory=Tally)

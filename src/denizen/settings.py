@@ -150,6 +150,12 @@ class Settings(BaseSettings):
     mail_templates: DirectoryPath | None = Field(
         None, description="folder of templates that take the place of ours with the same name"
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="port of 127.0.0.1 on which /metrics asks for no key; unset: none",
+    )
     docs: Literal["on", "off"] = Field(
         "on", description="whether /docs and /openapi.json are served"
     )
@@ -180,10 +186,7 @@ class Settings(BaseSettings):
         1024, ge=1, le=1024 * 1024, description="largest upload of users to import, in MiB"
     )
     database_pool_size: int = Field(
-        10, ge=1, le=500, description="connections kept open by each worker"
-    )
-    database_pool_overflow: int = Field(
-        5, ge=0, le=500, description="connections each worker may open beyond these in a rush"
+        15, ge=1, le=500, description="connections that each worker may open, and keeps"
     )
     database_pool_timeout: Seconds = Field(
         2, description="seconds to wait for a free connection before 503"
@@ -230,7 +233,7 @@ class Settings(BaseSettings):
     @property
     def connections(self) -> int:
         """How many connections all workers together may open."""
-        return self.workers * (self.database_pool_size + self.database_pool_overflow)
+        return self.workers * self.database_pool_size
 
     @property
     def service_url(self) -> str:
@@ -294,7 +297,6 @@ class Settings(BaseSettings):
         return DatabaseSettings(
             url=chosen,
             pool_size=self.database_pool_size,
-            pool_overflow=self.database_pool_overflow,
             **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
         )
 
@@ -331,6 +333,15 @@ def listed(settings: Settings) -> list[Listed]:
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+def chosen(settings: Settings) -> frozenset[str]:
+    """Give the variables of the settings that have another value than by default."""
+    return frozenset(
+        variable(name)
+        for name, field in Settings.model_fields.items()
+        if getattr(settings, name) != field.get_default(call_default_factory=True)
+    )
 
 
 _DESCRIBED: Final = {"mail_url": describe_mail_url}

@@ -79,9 +79,9 @@ async def _by_change(api: Api, denizen: Denizen[UserModel], password: str) -> An
 
 async def _by_admin(api: Api, denizen: Denizen[UserModel], password: str) -> Any:
     root = await a_user(denizen, password=PASSWORD, role="admin")
-    chief = await api.signed_in(root.email, PASSWORD)
+    console = await api.signed_in(root.email, PASSWORD)
     body = {"email": EMAIL, "username": "annette", "password": password, "email_verified": True}
-    return await _send(chief, "POST", "/v1/users", body)
+    return await _send(console, "POST", "/v1/users", body)
 
 
 async def _by_key(api: Api, denizen: Denizen[UserModel], password: str) -> Any:

@@ -63,6 +63,7 @@ MATRIX: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     ("GET", f"{IMPORT}/report"): frozenset({"admin"}),
     ("GET", "/v1/audit-events"): frozenset({"admin", "key audit:read"}),
     ("POST", "/v1/introspections"): frozenset({"key sessions:read"}),
+    ("GET", "/metrics"): frozenset({"key metrics:read"}),
 }
 # what the service shows to everybody, by GET and HEAD
 SHOWN: Final = frozenset(
@@ -72,6 +73,7 @@ SHOWN: Final = frozenset(
 PURPOSES: Final = frozenset(f"/account/{purpose}" for purpose in Purpose)
 STAFF: Final = frozenset({"support", "admin"})
 ADMINS: Final = frozenset({"admin"})
+UPLOAD: Final = "/console/imports/new"
 ONE: Final = f"/console/users/{NOBODY}"
 # pages, by cookie: whoever is nobody is led to the sign-in, but on those that are for everybody
 PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
@@ -104,6 +106,16 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
     ("GET", "/console"): STAFF,
+    **{("GET", f"/console/{name}"): ADMINS for name in ("keys", "audit", "imports", "system")},
+    **{("POST", f"/console/system/mails/{act}"): ADMINS for act in ("retry", "test")},
+    **{("GET", f"/console/imports/{NOBODY}{end}"): ADMINS for end in ("", "/report")},
+    **{("POST", f"/console/imports/{NOBODY}/{act}"): ADMINS for act in ("start", "stop", "resume")},
+    **{(method, UPLOAD): ADMINS for method in ("GET", "POST")},
+    **{
+        (method, f"/console/keys/{name}"): ADMINS
+        for method in ("GET", "POST")
+        for name in ("new", f"{NOBODY}/revoke")
+    },
     ("GET", "/console/users"): STAFF,
     ("GET", ONE): STAFF,
     **{
@@ -204,8 +216,10 @@ async def test_t_az_1_each_page_is_for_whoever_it_says(
         headers = {"Cookie": f"{SESSION}={principals[who].token}"}
     for (method, path), allowed in PAGES.items():
         client = principals["anonymous"].client
-        form = {"email": "a@example.com"} if method == "POST" else None
-        answer = await client.request(method, path, headers=headers, data=form)
+        form: dict[str, Any] = {"data": {"email": "a@example.com"}} if method == "POST" else {}
+        if form and path == UPLOAD:
+            form["files"] = {"file": b"email"}
+        answer = await client.request(method, path, headers=headers, **form)
         leads_to = answer.headers.get("location", "")
         if allowed != EVERYBODY and who not in ROLES:
             assert answer.status_code == 303, (method, path)

@@ -1,6 +1,8 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +73,14 @@ def test_secrets_come_from_one_door() -> None:
         ("db/testing.py", "secrets"),
         ("db/retry.py", "random"),
     }
+
+
+def test_the_light_package_asks_for_nothing_of_the_server() -> None:
+    """What is mounted into a host's app is imported without anything of the extra `server`."""
+    extra = ["babel", "granian", "prometheus_client", "rich", "typer"]
+    code = "import sys, denizen, denizen.app; print(sorted(set(sys.argv[1:]) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *extra], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "[]\n"

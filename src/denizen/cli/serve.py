@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
+import logging.config
 import os
 import signal
 import socket
@@ -37,7 +39,9 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
+from denizen.logs import log_config, request_log
 from denizen.mail.sender import link_of
+from denizen.metrics.folder import MetricsFolder
 from denizen.migrations import schema_is_current
 from denizen.settings import Settings, variable
 from denizen.tokens.model import Purpose
@@ -49,7 +53,10 @@ PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be 
 SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
 PARENT: Final = "DENIZEN_SERVE_PID"
-DEV: Final = "DENIZEN_SERVE_DEV"  # no setting: what the main process tells its workers
+# no settings: what the main process tells its workers
+DEV: Final = "DENIZEN_SERVE_DEV"
+FIGURES: Final = "DENIZEN_SERVE_FIGURES"
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -65,15 +72,19 @@ def serve(
     """Run the service until SIGTERM or Ctrl-C."""
     leaving = _Leaving()
     signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
+    logging.config.dictConfig(_log_config())
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
             raise CommandError("--dev listens on this machine only: leave --host out", USAGE)
-        with _alone_on_port(settings), _database(settings) as urls:
+        with contextlib.ExitStack() as stack:
+            for address in _addresses(settings):
+                stack.enter_context(_alone_on_port(*address))
+            urls = stack.enter_context(_database(settings))
             _prepare(settings, urls, may_migrate=dev or urls.is_embedded)
             _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
             if settings.mail_server is None and not dev:
-                _warn(no_mail_server(settings))
+                _log.warning(no_mail_server(settings))
             if not leaving.is_told:
                 _run(settings, urls, is_dev=dev)
 
@@ -83,7 +94,10 @@ def worker_app() -> FastAPI:
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    app = create_app(is_dev=bool(parent) and os.environ.get(DEV) == str(parent))
+    is_dev = bool(parent) and os.environ.get(DEV) == str(parent)
+    figures = os.environ.get(FIGURES) if parent else None
+    folder = MetricsFolder(Path(figures)) if figures else None
+    app = create_app(is_dev=is_dev, metrics_folder=folder, request_log=request_log())
     start = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -103,6 +117,7 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     os.environ.update({variable(name): value for name, value in told.items()})
     os.environ[PARENT] = str(os.getpid())
     os.environ[DEV] = os.environ[PARENT] if is_dev else ""
+    os.environ[FIGURES] = _figures_folder(settings)
     os.register_at_fork(after_in_child=_hold_signals)
     Granian(
         "denizen.cli.serve:worker_app",
@@ -114,6 +129,7 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,
+        log_dictconfig=_log_config(),
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_PATIENCE),
     ).serve()
 
@@ -146,7 +162,7 @@ def _prepare(settings: Settings, urls: Urls, *, may_migrate: bool) -> None:
     try:
         asyncio.run(_prepare_once(settings, urls, may_migrate=may_migrate))
     except UnavailableError:
-        _warn("the database is out of reach; starting anyway, /readyz tells when it is back")
+        _log.warning("the database is out of reach; starting anyway, /readyz tells when it is back")
         if may_migrate:
             keep_trying = threading.Thread(
                 target=_prepare_later, args=(settings, urls), daemon=True
@@ -190,9 +206,11 @@ def _first_admin(settings: Settings, urls: Urls) -> str | None:
         return _in_file(settings.data_dir / FIRST_ADMIN_FILE, link)
     except OSError as error:
         if link is not None:
-            _warn(
-                f"the first admin's link can't be kept in {settings.data_dir} ({error.strerror}): "
-                "run `denizen users create EMAIL NAME --role admin`"
+            _log.warning(
+                "the first admin's link can't be kept in %s (%s): "
+                "run `denizen users create EMAIL NAME --role admin`",
+                settings.data_dir,
+                error.strerror,
             )
         return None
 
@@ -236,35 +254,52 @@ def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev
     sys.stdout.flush()
 
 
+def _figures_folder(settings: Settings) -> str:
+    """Make the folder in which the workers add up what they count; each run has an empty one."""
+    folder = settings.data_dir.resolve() / "metrics" / str(settings.port)
+    try:
+        MetricsFolder.prepare(folder)
+    except OSError as error:
+        said = "%s can't be used (%s): /metrics tells of one worker alone"
+        _log.warning(said, folder, error.strerror)
+        return ""
+    return str(folder)
+
+
+def _addresses(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Give where the service listens."""
+    yield settings.host, settings.port
+    if settings.metrics_port is not None:
+        yield "127.0.0.1", settings.metrics_port
+
+
 @contextlib.contextmanager
-def _alone_on_port(settings: Settings) -> Iterator[None]:
+def _alone_on_port(host: str, port: int) -> Iterator[None]:
     """Make sure that no other service is on the port: the server's workers would silently share it.
 
     Raises:
         CommandError: the port is taken, or the address is not this machine's.
     """
     deadline = time.monotonic() + PORT_PATIENCE
-    while (problem := _port_problem(settings)) is not None:
+    while (problem := _port_problem(host, port)) is not None:
         if time.monotonic() > deadline:
-            raise CommandError(
-                f"can't listen on {settings.host} port {settings.port}: {problem}", OUT_OF_REACH
-            )
+            raise CommandError(f"can't listen on {host} port {port}: {problem}", OUT_OF_REACH)
         time.sleep(0.1)
     # Two that start at the same moment both find the port free: Linux's abstract sockets are a
     # lock that dies with its owner and leaves no file.
     with socket.socket(socket.AF_UNIX) as lock:
         if sys.platform == "linux":
             try:
-                lock.bind(f"\0denizen-{settings.host}-{settings.port}")
+                lock.bind(f"\0denizen-{host}-{port}")
             except OSError:
-                message = f"another denizen is starting on {settings.host} port {settings.port}"
+                message = f"another denizen is starting on {host} port {port}"
                 raise CommandError(message, OUT_OF_REACH) from None
         yield
 
 
-def _port_problem(settings: Settings) -> str | None:
+def _port_problem(host: str, port: int) -> str | None:
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -313,5 +348,5 @@ class _Leaving:
         raise SystemExit(0)
 
 
-def _warn(message: str) -> None:
-    sys.stderr.write(f"denizen: {message}\n")
+def _log_config() -> dict[str, Any]:
+    return log_config(is_terminal=sys.stderr.isatty())

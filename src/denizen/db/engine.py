@@ -16,6 +16,8 @@ from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from denizen.db.errors import UnavailableError
+from denizen.db.pool import FairPool, refuse_to_connect
+from denizen.db.tally import PoolState
 
 _FAILURES: Final = (
     OSError,
@@ -44,8 +46,7 @@ class DatabaseSettings:
     Attributes:
         url: `postgresql://user:password@host1:5432,host2/name?sslmode=...`; a socket folder as
             `?host=/folder`. On a remote host without `sslmode` it is `verify-full`.
-        pool_size: connections kept open by one process.
-        pool_overflow: connections opened beyond these in a rush, closed afterwards.
+        pool_size: connections that one process opens as it needs them, and keeps.
         pool_timeout: how long a unit waits for a connection before it fails.
         pool_recycle: age at which a connection is replaced.
         connect_timeout: for each host.
@@ -56,8 +57,7 @@ class DatabaseSettings:
     """
 
     url: str
-    pool_size: int = 10
-    pool_overflow: int = 5
+    pool_size: int = 15
     pool_timeout: timedelta = timedelta(seconds=2)
     pool_recycle: timedelta = timedelta(minutes=30)
     connect_timeout: timedelta = timedelta(seconds=2)
@@ -142,15 +142,24 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     connector = _Connector(parse_url(settings.url), settings)
     engine = create_async_engine(
         "postgresql+asyncpg://",
+        poolclass=FairPool,
         pool_size=settings.pool_size,
-        max_overflow=settings.pool_overflow,
+        max_overflow=0,  # what is closed after each rush is opened in the next
+        pool_use_lifo=True,
         pool_timeout=settings.pool_timeout.total_seconds(),
         pool_recycle=settings.pool_recycle.total_seconds(),
         hide_parameters=True,
         connect_args={"async_creator_fn": connector.connect},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "do_connect", refuse_to_connect)
     return engine
+
+
+def pool_state(engine: AsyncEngine) -> PoolState:
+    """Tell how the engine's pool is; of a pool that somebody else made nothing is known."""
+    pool = engine.pool
+    return pool.state if isinstance(pool, FairPool) else PoolState()
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types

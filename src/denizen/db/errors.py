@@ -138,9 +138,10 @@ class ConflictError(DataError):
 
     code = "conflict"
 
-    def __init__(self, *, lock_wait: bool = False) -> None:
+    def __init__(self, *, lock_wait: bool = False, sqlstate: str | None = None) -> None:
         super().__init__("concurrent transactions collided; nothing was applied")
         self.lock_wait = lock_wait
+        self.sqlstate = sqlstate
 
 
 class UnavailableError(DataError):
@@ -235,7 +236,7 @@ def _by_state(state: str, driver: BaseException) -> DataError | None:
         return UnitOfWorkError(_SWALLOWED)
     # a statement prepared before a migration that changed its columns; the next run prepares anew
     if state in _CONFLICTS or type(driver).__name__ == "InvalidCachedStatementError":
-        return ConflictError(lock_wait=state == "55P03")
+        return ConflictError(lock_wait=state == "55P03", sqlstate=state)
     if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
         return UnavailableError(sqlstate=state)
     return None

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -24,7 +25,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import sessionmaker
 
 from denizen.db.direct import CompiledStatement, Row, fetch_row
-from denizen.db.engine import DatabaseSettings, create_engine
+from denizen.db.engine import DatabaseSettings, create_engine, pool_state
 from denizen.db.errors import (
     NotInitializedError,
     OutcomeUnknownError,
@@ -34,7 +35,9 @@ from denizen.db.errors import (
     is_stale_primary,
     translate,
 )
+from denizen.db.pool import drain
 from denizen.db.retry import rerun
+from denizen.db.tally import DataTally, PoolState
 from denizen.db.unit import (
     Db,
     UnitOfWork,
@@ -47,6 +50,7 @@ from denizen.db.unit import (
 
 T = TypeVar("T")
 DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
+_PATIENCE = 5.0  # seconds that units have to end
 
 
 class HasDatabase(Protocol):
@@ -65,6 +69,9 @@ class DBSessionManager:
             service's own `Settings`), or an engine of your own, which then stays yours:
             `close_connections()` leaves it open.
 
+    Attributes:
+        tally: what was done so far.
+
     Raises:
         DatabaseUrlError: at `init()`, when the URL can't be used.
     """
@@ -74,6 +81,7 @@ class DBSessionManager:
             source = DatabaseSettings(url=source)
         elif not isinstance(source, DatabaseSettings | AsyncEngine):
             source = source.database()
+        self.tally = DataTally()
         self._source: DatabaseSettings | AsyncEngine = source
         self._engine: AsyncEngine | None = None
         self._autocommit: AsyncEngine | None = None
@@ -88,6 +96,8 @@ class DBSessionManager:
         engine = source if isinstance(source, AsyncEngine) else create_engine(source)
         engine = engine.execution_options()  # the same pool; what listens here is ours alone
         event.listen(engine.sync_engine, "handle_error", self._note_failure)
+        event.listen(engine.sync_engine, "before_cursor_execute", _note_begin)
+        event.listen(engine.sync_engine, "after_cursor_execute", self._note_end)
         autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         options: dict[str, Any] = {"class_": UnitOfWork, "expire_on_commit": False}
         self._open_unit = async_sessionmaker(engine, **options)
@@ -101,12 +111,15 @@ class DBSessionManager:
     async def close_connections(self) -> None:
         """Close the pool, unless the engine is the caller's; `init()` may be called again.
 
+        Units that have begun may end: they are waited for, up to 5 s. None begins any more.
+
         Raises:
             NotInitializedError: `init()` was not called.
         """
         engine = self.engine
         self._engine = self._autocommit = None
         if not isinstance(self._source, AsyncEngine):
+            await drain(engine.pool, _PATIENCE)
             await engine.dispose()
 
     @property
@@ -119,6 +132,11 @@ class DBSessionManager:
         if self._engine is None:
             raise NotInitializedError
         return self._engine
+
+    @property
+    def pool(self) -> PoolState:
+        """How the pool of connections is; nothing before `init()`."""
+        return PoolState() if self._engine is None else pool_state(self._engine)
 
     @contextlib.asynccontextmanager
     async def make_connection(self) -> AsyncIterator[AsyncConnection]:
@@ -187,7 +205,9 @@ class DBSessionManager:
             async with self.get_session(join=join, read_only=read_only) as db:
                 return await unit(db)
 
-        return await (once() if join is not None else rerun(once))
+        if join is not None:
+            return await once()
+        return await rerun(once, reasons=self.tally.reruns)
 
     async def fetch_row(self, statement: CompiledStatement, **values: object) -> Row | None:
         """Give the first row of a read compiled once, straight from the driver; None without one.
@@ -201,9 +221,9 @@ class DBSessionManager:
 
         async def once() -> Row | None:
             with translating():
-                return await fetch_row(engine, statement, values)
+                return await fetch_row(engine, statement, values, self.tally.statements)
 
-        return await rerun(once)
+        return await rerun(once, reasons=self.tally.reruns)
 
     @contextlib.asynccontextmanager
     async def _write(self) -> AsyncIterator[UnitOfWork]:
@@ -252,7 +272,14 @@ class DBSessionManager:
             return cancelled
         raise cancelled or translate(failure, committing=True) or failure from None
 
+    def _note_end(self, _connection: Any, _cursor: Any, *told: Any) -> None:
+        *_, context, _is_many = told
+        self.tally.statements.add(time.perf_counter() - context.denizen_began)
+
     def _note_failure(self, context: ExceptionContext) -> None:
+        began = getattr(context.execution_context, "denizen_began", None)
+        if began is not None:
+            self.tally.statements.add(time.perf_counter() - began)
         if context.connection is not None:
             self._failed.add(context.connection)
         if is_stale_primary(context.original_exception):
@@ -309,6 +336,11 @@ def translating() -> Any:
         if typed is None or typed is error:
             raise
         raise typed from None
+
+
+def _note_begin(_connection: Any, _cursor: Any, *told: Any) -> None:
+    *_, context, _is_many = told
+    context.denizen_began = time.perf_counter()
 
 
 def _check_open(savepoint: AsyncSessionTransaction) -> None:

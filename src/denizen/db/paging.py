@@ -7,6 +7,7 @@ last keys), not signed: a forged one can only ask for another page of the same l
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import uuid
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Select, literal, tuple_
+from sqlalchemy import Column, ColumnElement, Select, bindparam, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from denizen.db.errors import CursorError
@@ -58,14 +59,6 @@ class Order:
     columns: tuple[InstrumentedAttribute[Any] | Column[Any], ...]
     descending: bool = False
 
-    def after(self, last: Sequence[Any]) -> ColumnElement[bool]:
-        """Give the condition "behind the row with these keys", as one row comparison."""
-        keys = tuple_(*self.columns)
-        values = tuple_(
-            *(literal(v, c.type) for v, c in zip(last, self.columns, strict=True)),
-        )
-        return keys < values if self.descending else keys > values
-
     def clauses(self) -> tuple[ColumnElement[Any], ...]:
         """Give what ORDER BY takes."""
         return tuple(c.desc() if self.descending else c.asc() for c in self.columns)
@@ -97,16 +90,34 @@ async def fetch_page(
     if not 1 <= limit <= MAX_LIMIT:
         raise ValueError(f"limit must be from 1 to {MAX_LIMIT}")
     mark = _mark(order, filters)
+    last: dict[str, Any] = {}
     if cursor is not None:
-        statement = statement.where(order.after(_read_cursor(cursor, mark, order)))
+        last = _named(_read_cursor(cursor, mark, order))
+        statement = statement.where(_behind(order))
     statement = statement.order_by(*order.clauses()).limit(limit + 1)
     first, *others = statement.column_descriptions
     is_entity = not others and first["expr"] is first.get("entity")
-    found = await (db.scalars(statement) if is_entity else db.execute(statement))
+    found = await (db.scalars(statement, last) if is_entity else db.execute(statement, last))
     rows = found.all()
     items = rows[:limit]
     following = _write_cursor(items[-1], mark, order) if len(rows) > limit else None
     return Page(items, following)
+
+
+@functools.cache
+def _behind(order: Order) -> ColumnElement[bool]:
+    """Give the condition "behind the row with these keys", as one row comparison.
+
+    Made once for each order: to make it takes longer than the server needs to read a page.
+    """
+    keys = tuple_(*order.columns)
+    names = _named(order.columns)
+    last = tuple_(*(bindparam(name, type_=column.type) for name, column in names.items()))
+    return keys < last if order.descending else keys > last
+
+
+def _named(keys: Sequence[T]) -> dict[str, T]:
+    return {f"last_{number}": key for number, key in enumerate(keys)}
 
 
 def _mark(order: Order, filters: object) -> str:

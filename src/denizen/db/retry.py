@@ -9,6 +9,7 @@ no mail, no HTTP inside; effects go into rows, or into `after_commit`.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -22,13 +23,19 @@ FIRST_PAUSE: Final = 0.005
 LONGEST_PAUSE: Final = 0.2
 
 
-async def rerun(unit: Callable[[], Awaitable[T]], *, patience: float = 2.0) -> T:
+async def rerun(
+    unit: Callable[[], Awaitable[T]],
+    *,
+    patience: float = 2.0,
+    reasons: Counter[str] | None = None,
+) -> T:
     """Give the unit's result, running it again while its failures allow that.
 
     Args:
         unit: owns its transaction: opens it anew at each call.
         patience: seconds during which a lost connection is tried again; what a caller waits at
             most is this plus the duration of one run.
+        reasons: counts the reruns, by the class of the SQLSTATE behind each; `none`: no answer.
 
     Raises:
         ConflictError: still colliding after the last run.
@@ -46,8 +53,12 @@ async def rerun(unit: Callable[[], Awaitable[T]], *, patience: float = 2.0) -> T
         except ConflictError as error:
             if runs >= (MAX_RUNS_LOCK_WAIT if error.lock_wait else MAX_RUNS):
                 raise
+            reason = error.sqlstate
         except UnavailableError as error:
             if not error.connection_lost or time.monotonic() >= deadline:
                 raise
+            reason = error.sqlstate
+        if reasons is not None:
+            reasons[reason[:2] if reason else "none"] += 1
         longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**runs)
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311  # jitter, not a secret

@@ -5,7 +5,6 @@ pass (RFC 9112 3.2, 6.1). A host application decides that for itself.
 """
 
 import re
-from collections import Counter
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -15,7 +14,6 @@ from denizen.http.problems import from_http
 
 # what names and addresses of hosts are made of; RFC 3986 3.2.2 has more that no host is called
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{0,5})?")
-_SINGLE: Final = (b"host", b"content-length", b"transfer-encoding", b"content-type")
 
 
 class Unambiguous:
@@ -27,16 +25,35 @@ class Unambiguous:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 400 and have the connection closed."""
         app = self._app
-        if scope["type"] == "http" and not _has_one_meaning(scope):
+        if scope["type"] == "http" and not has_one_meaning(scope):
             app = from_http(HTTPException(400, headers={"Connection": "close"}))
         await app(scope, receive, send)
 
 
-def _has_one_meaning(scope: Scope) -> bool:
-    found: dict[bytes, bytes] = dict(scope["headers"])
-    counted = Counter(name for name, _ in scope["headers"] if name in _SINGLE)
-    host, coding = found.get(b"host", b""), found.get(b"transfer-encoding")
+def has_one_meaning(scope: Scope) -> bool:
+    """Whether there is one host, at most one length and type, and one way to tell the body's end.
+
+    Every request passes here, so it is one walk over its headers.
+    """
+    host = length = coding = kind = None
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None:
+                return False
+            host = value
+        elif name == b"content-length":
+            if length is not None:
+                return False
+            length = value
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                return False
+            coding = value
+        elif name == b"content-type":
+            if kind is not None:
+                return False
+            kind = value
     # a watcher may speak HTTP/1.0, which has none; granian says that by an empty one
-    is_host = bool(_HOST.fullmatch(host)) if host else scope.get("http_version") != "1.1"
-    is_framed = coding is None or (coding.lower() == b"chunked" and b"content-length" not in found)
-    return is_host and is_framed and all(count == 1 for count in counted.values())
+    is_host = _HOST.fullmatch(host) if host else scope.get("http_version") != "1.1"
+    is_framed = coding is None or (coding.lower() == b"chunked" and length is None)
+    return bool(is_host) and is_framed

@@ -23,6 +23,7 @@ from denizen.mail.message import FACTS, ORIGIN, Kind, Mail
 from denizen.mail.render import Renderer
 from denizen.mail.transport import Transport
 from denizen.parts import Parts
+from denizen.tally import MailOutcome
 from denizen.tokens.model import DAY, LIFE, Purpose, registration_id
 from denizen.tokens.queries import Issued, issue
 from denizen.users.model import UserMixin
@@ -128,13 +129,14 @@ class MailSender(Generic[U]):
                 await self._transport.send(self._renderer.render(due.mail))
             except Exception as error:  # noqa: BLE001  # a defect: tried again, as all else
                 failure = error
-        await self._db.run(lambda db: self._note(db, due, failure))
+        outcome = await self._db.run(lambda db: self._note(db, due, failure))
+        self._parts.tally.mails[outcome] += 1
 
-    async def _note(self, db: Db, due: _Due, failure: Exception | None) -> None:
+    async def _note(self, db: Db, due: _Due, failure: Exception | None) -> MailOutcome:
         row, clock = due.row, self._parts.clock
         if failure is None:
             await queries.mark_done(db, self._outbox, row.id, is_sent=due.mail is not None)
-            return
+            return "dropped" if due.mail is None else "sent"
         said = str(failure) if isinstance(failure, MailError) else type(failure).__name__
         _log.warning("mail %s of kind %s was not sent: %s", row.id, row.kind, said)
         pause = min(LONGEST_PAUSE, timedelta(seconds=5) * 2 ** min(row.attempts, 12))
@@ -142,6 +144,7 @@ class MailSender(Generic[U]):
         is_final = is_over or isinstance(failure, PermanentMailError)
         until = None if is_final else clock.db_now + literal(pause, Interval)
         await queries.put_off(db, self._outbox, row.id, error=said, until=until)
+        return "given_up" if is_final else "put_off"
 
     async def _compose(self, db: Db, row: Row[Any]) -> Mail | None:
         """Give the mail with its link; None when, by now, there is nothing to be sent."""

@@ -3,6 +3,8 @@
 The codes are the API's; a test holds that each of them has its words.
 """
 
+from typing import Final
+
 from denizen.db.errors import (
     OutcomeUnknownError,
     StaleVersionError,
@@ -20,7 +22,8 @@ from denizen.errors import (
 from denizen.http.problems import issues_of
 from denizen.pages.words import Words
 
-MISSING = "missing"
+MISSING: Final = "missing"
+SAID: Final = "said"  # the message is in the person's words: whoever raises it knows more
 
 
 def field_issues(error: Exception) -> tuple[Issue, ...]:
@@ -32,6 +35,8 @@ def field_issues(error: Exception) -> tuple[Issue, ...]:
 
 def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
     """Give the sentence that stands at a field."""
+    if issue.code == SAID:
+        return issue.message
     if issue.code == MISSING:
         return _missing(words, issue.field)
     gettext = words.gettext
@@ -59,6 +64,8 @@ def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
             "Others are selected by now than when you were asked. Nothing was done: look again."
         ),
         "password_context": gettext("A password must not be made of your own name or address."),
+        "name_invalid": gettext("A name is one line of at most 80 characters."),
+        "name_differs": gettext("This is not the name."),
     }
     return sentences.get(issue.code) or gettext("This value can't be used.")
 
@@ -102,5 +109,8 @@ def _missing(words: Words, field: str) -> str:
         "username": gettext("Enter a username."),
         "password": gettext("Enter a password."),
         "current_password": gettext("Enter your password."),
+        "name": gettext("Enter a name."),
+        "scope": gettext("Choose at least one."),
+        "file": gettext("Choose a file."),
     }
     return sentences.get(field) or gettext("Fill this in.")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from denizen.errors import ThrottledError
 from denizen.parts import Parts
 from denizen.throttle.model import Limit
 from denizen.throttle.queries import spend
@@ -15,5 +16,9 @@ async def pay(parts: Parts[Any], charges: Sequence[tuple[Limit, str]]) -> None:
         ThrottledError: a bucket is empty.
     """
     table, skew = parts.tables.throttles, parts.clock.skew
-    async with parts.turns:
-        await parts.db.run(lambda db: spend(db, table, charges, skew))
+    try:
+        async with parts.turns:
+            await parts.db.run(lambda db: spend(db, table, charges, skew))
+    except ThrottledError as error:
+        parts.tally.throttled[error.limit] += 1
+        raise

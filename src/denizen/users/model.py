@@ -155,6 +155,13 @@ def _complete(model: type[Any], table: Table) -> None:
     Index(f"ix_{table.name}_created_at_id", table.c.created_at, table.c.id)
     is_leaving = table.c.erase_after.is_not(None)
     Index(f"ix_{table.name}_erase_after", table.c.erase_after, postgresql_where=is_leaving)
+    # what lists are filtered by, where it is rare: else a page would read all users
+    for name, columns, rare in (
+        ("staff", (table.c.role, table.c.created_at, table.c.id), "role <> 'user'"),
+        ("disabled", (table.c.created_at, table.c.id), "is_active IS false"),
+        ("unconfirmed", (table.c.created_at, table.c.id), "email_verified_at IS NULL"),
+    ):
+        Index(f"ix_{table.name}_{name}", *columns, postgresql_where=text(rare))
     is_admin = text("role = 'admin'")
     Index(f"ix_{table.name}_admins", table.c.id, postgresql_where=is_admin)
     roles = ", ".join(f"'{role}'" for role in ROLES)

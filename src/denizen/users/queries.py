@@ -216,7 +216,8 @@ def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
         if name is not None:
             found.append(column == _key_or_nobody(key, name))
     if wanted.role is not None:
-        found.append(model.role == wanted.role)
+        # in the statement, not beside it: the index of those who are few serves no parameter
+        found.append(model.role == literal(wanted.role, literal_execute=True))
     if wanted.is_active is not None:
         found.append(model.is_active.is_(wanted.is_active))
     if wanted.email_verified is not None:

@@ -135,14 +135,14 @@ def test_delete_has_a_grace_and_erase_now_has_none(folder: Path, service: Servic
 
 def test_last_admin_stays(folder: Path, service: Service) -> None:
     """1, in a sentence that says what to do."""
-    _made(folder, "chief", "--role", "admin")
+    _made(folder, "console", "--role", "admin")
 
-    for words in (("delete", "chief", "--yes"), ("delete", "chief", "--yes", "--erase-now")):
+    for words in (("delete", "console", "--yes"), ("delete", "console", "--yes", "--erase-now")):
         done = command(folder, "users", *words)
         assert done.returncode == 1
         assert done.stderr == ("denizen: this is the last active admin; make another one first\n")
-    assert command(folder, "users", "disable", "chief").returncode == 1
-    assert _sign_in(service, "chief").status == 201
+    assert command(folder, "users", "disable", "console").returncode == 1
+    assert _sign_in(service, "console").status == 201
 
 
 def test_revoked_key_is_dead_at_the_next_request(folder: Path, service: Service) -> None:

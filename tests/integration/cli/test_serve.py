@@ -1,6 +1,7 @@
 """`denizen serve` as a whole: real processes, real sockets, real kills."""
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -382,3 +383,25 @@ def test_two_started_at_once_on_a_port_share_nothing(tmp_path: Path) -> None:
         assert str(port) in ended[0].log.read_text()
         (left,) = [service for service in (one, two) if service is not ended[0]]
         left.until("/readyz", 200)
+
+
+def test_log_is_json_and_tells_each_request(tmp_path: Path, databases: Databases) -> None:
+    """Where stderr is no terminal every line of it is one object, from the first to the last."""
+    folder, url = tmp_path / "data", databases.app_url
+    with serving(folder, "--workers", "1", DENIZEN_DATABASE_URL=url) as service:
+        service.until("/readyz", 200)
+        answer = service.ask("GET", "/v1/users/canary?q=canary", token="canary")
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+    text = service.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    others = [line for line in text.splitlines() if not line.startswith("{")]
+    assert others[0] == "denizen is starting"
+    assert all(line.startswith("  ") for line in others[1:]), others
+    (told,) = [line for line in lines if line.get("request_id") == answer.headers["x-request-id"]]
+    assert (told["method"], told["route"], told["status"]) == ("GET", "/v1/users/{id}", 422)
+    assert told["pid"] != service.process.pid
+    assert "canary" not in text
+    assert "no mail server is set" in " ".join(line["message"] for line in lines)
+    assert {line["logger"] for line in lines} >= {"_granian", "denizen.cli.serve"}

@@ -283,7 +283,7 @@ async def test_primary_that_became_read_only_is_left(
     databases: Databases, db: DBSessionManager
 ) -> None:
     """Its pooled connections stay as they are: a write opens new ones, and needs no restart."""
-    settings = DatabaseSettings(url=databases.owner_url, pool_size=1, pool_overflow=0)
+    settings = DatabaseSettings(url=databases.owner_url, pool_size=1)
     manager = DBSessionManager(settings)
     manager.init()
     async with superuser(databases.superuser_url) as other:

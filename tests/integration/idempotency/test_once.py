@@ -71,11 +71,11 @@ async def test_every_route_replays_its_first_answer(
 ) -> None:
     """Same status, body and headers, marked as replayed; and nothing happens a second time."""
     await a_user(denizen, role="admin")
-    chief = await a_user(denizen, password=PASSWORD, role="admin")
+    console = await a_user(denizen, password=PASSWORD, role="admin")
     other = await a_user(denizen)
-    me = await anonymous.signed_in(chief.email, PASSWORD)
+    me = await anonymous.signed_in(console.email, PASSWORD)
     if "sessions" in path:
-        await anonymous.signed_in(chief.email, PASSWORD)
+        await anonymous.signed_in(console.email, PASSWORD)
         items = (await me.get("/v1/me/sessions")).json()["items"]
         (target,) = [item["id"] for item in items if not item["is_current"]]
     else:
@@ -86,7 +86,7 @@ async def test_every_route_replays_its_first_answer(
     assert first.is_success, first.text
     await databases.run("UPDATE users SET erase_after = NULL")  # to sign in after a deletion
     password = NEW_PASSWORD if path.endswith("password") else PASSWORD
-    again = await anonymous.signed_in(chief.email, password)
+    again = await anonymous.signed_in(console.email, password)
     changes = "audit_events WHERE action <> 'session.started'"
     before = await _count(databases, changes), await _count(databases, "outbox")
     second = await again.send(method, where, json=body, headers=KEY)
@@ -105,9 +105,9 @@ async def test_every_route_puts_effect_and_answer_into_one_transaction(
 ) -> None:
     """The answer can't be stored: nothing has happened, to no table."""
     await a_user(denizen, role="admin")
-    chief = await a_user(denizen, password=PASSWORD, role="admin")
+    console = await a_user(denizen, password=PASSWORD, role="admin")
     other = await a_user(denizen)
-    me = await anonymous.signed_in(chief.email, PASSWORD)
+    me = await anonymous.signed_in(console.email, PASSWORD)
     (session,) = (await me.get("/v1/me/sessions")).json()["items"]
     target = session["id"] if "sessions" in path else str(other.id)
     await databases.run(
@@ -234,11 +234,11 @@ async def test_table_holds_digests_and_no_secret(
 ) -> None:
     """Neither the key, nor a password, nor a fingerprint that passwords can be guessed from."""
     user = await a_user(denizen, password=PASSWORD, role="admin")
-    chief = await anonymous.signed_in(user.email, PASSWORD)
+    console = await anonymous.signed_in(user.email, PASSWORD)
     rows = []
     for number, password in enumerate((NEW_PASSWORD, NEW_PASSWORD + "9")):
         body = {"email": f"x{number}@example.com", "username": "x", "password": password}
-        await chief.post("/v1/users", json=body | {"email": "x@example.com"}, headers=KEY)
+        await console.post("/v1/users", json=body | {"email": "x@example.com"}, headers=KEY)
         async with superuser(databases.superuser_url) as watcher:
             rows.append(await watcher.fetchrow("SELECT * FROM idempotency_keys"))
             await watcher.execute("DELETE FROM idempotency_keys")

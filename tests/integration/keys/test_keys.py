@@ -47,7 +47,7 @@ async def test_key_creates_and_deletes_ordinary_users_alone(
 ) -> None:
     """A key never names a role, and touches only users whose role is `user`: else 403."""
     key = await _with_key(denizen, anonymous, "users:write", "users:read")
-    chief = await a_user(denizen, role="admin")
+    console = await a_user(denizen, role="admin")
     helper = await a_user(denizen, role="support")
 
     created = await key.post("/v1/users", json=NEW)
@@ -56,7 +56,7 @@ async def test_key_creates_and_deletes_ordinary_users_alone(
         await key.post("/v1/users", json=NEW | {"role": "admin"}),
         await key.post("/v1/users", json=NEW | {"role": "user"}),
         await key.patch(path, json={"role": "support"}),
-        await key.patch(f"/v1/users/{chief.id}", json={"is_active": False}),
+        await key.patch(f"/v1/users/{console.id}", json={"is_active": False}),
         await key.patch(f"/v1/users/{helper.id}", json={"email": "x@example.com"}),
         await key.delete(f"/v1/users/{helper.id}"),
     ]

@@ -21,6 +21,7 @@ from denizen.db.testing import Databases
 from denizen.mail.errors import PermanentMailError, TemporaryMailError
 from denizen.mail.sender import LEASE
 from denizen.settings import Settings
+from denizen.tally import MailOutcome
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
 from mailserver import Mailbox
@@ -461,11 +462,11 @@ async def test_mail_whose_sending_can_not_be_noted_takes_nobody_along(
     note = sending.mail._note
     (first, *_) = await _rows(databases)
 
-    async def failing(db: Any, due: Any, failure: Any) -> None:
+    async def failing(db: Any, due: Any, failure: Any) -> MailOutcome:
         if due.row.id == first["id"]:
             raise DataError
         await asyncio.sleep(0.2)
-        await note(db, due, failure)
+        return await note(db, due, failure)
 
     sending.mail._note = failing  # type: ignore[method-assign]
     with pytest.raises(DataError):

@@ -212,13 +212,13 @@ async def test_demotion_and_revocation_are_seen_by_other_workers(
 ) -> None:
     """An admin who is one no more: 403; a key that was revoked: 401; both at the next request."""
     await a_user(denizen, role="admin")
-    chief = await a_user(denizen, password=PASSWORD, role="admin")
-    signed_in = await anonymous.signed_in(chief.email, PASSWORD)
+    console = await a_user(denizen, password=PASSWORD, role="admin")
+    signed_in = await anonymous.signed_in(console.email, PASSWORD)
     text, key = await denizen.keys.create_key("tests", ["users:read"])
     both = [Api(elsewhere.client, signed_in.token), Api(elsewhere.client, text)]
     assert [await _status(one, "/v1/users") for one in both] == [200, 200]
 
-    await denizen.users.update_user(chief.id, UpdateUser(role="user"))
+    await denizen.users.update_user(console.id, UpdateUser(role="user"))
     await denizen.keys.revoke_key(key.id)
 
     assert [await _status(one, "/v1/users") for one in both] == [403, 401]

@@ -124,17 +124,17 @@ async def test_erased_admin_leaves_no_network_in_what_they_did_to_others(
 ) -> None:
     """Their id stays beside their acts; where they sat and with what program does not."""
     await a_user(denizen, role="admin")
-    chief = await a_user(denizen, password=PASSWORD, role="admin")
+    console = await a_user(denizen, password=PASSWORD, role="admin")
     other = await a_user(denizen)
     anonymous.client.headers["User-Agent"] = AGENT
-    me = await anonymous.signed_in(chief.email, PASSWORD)
+    me = await anonymous.signed_in(console.email, PASSWORD)
     await me.patch(f"/v1/users/{other.id}", json={"locale": "ru"})
 
-    await denizen.users.delete_user(chief.id, at_once=True)
+    await denizen.users.delete_user(console.id, at_once=True)
 
     async with superuser(databases.superuser_url) as watcher:
         (event,) = await watcher.fetch("SELECT * FROM audit_events WHERE user_id = $1", other.id)
-    assert (event["actor_id"], event["address"], event["user_agent"]) == (chief.id, None, None)
+    assert (event["actor_id"], event["address"], event["user_agent"]) == (console.id, None, None)
     assert json.loads(event["after"]) == {"locale": "ru"}
 
 
