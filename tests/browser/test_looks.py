@@ -13,6 +13,7 @@ from tabs import Site, Tab
 
 PASSWORD = "a fine long passphrase 77"
 LONG_NAME = "wolfeschlegelsteinhausenbergerdorff-wolfeschlegelsteinhausen"
+USERS = "/console/users"
 OUTSIDE = (
     "/",
     "/account/sign-in",
@@ -80,6 +81,59 @@ def _states(tab: Tab) -> Iterator[str]:
     tab.open("/account/password")
     tab.fill(current_password="wrong", password=PASSWORD)
     yield "password, refused"
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+def test_users_of_the_console_hold_up(chromium: Browser, site: Site, locale: str) -> None:
+    """The list with and without anybody, one user in every state, each page that asks first."""
+    context = chromium.new_context(locale=locale)
+    tab = Tab(context.new_page(), site).listen()
+    found: list[str] = []
+    for state in _users_states(tab, Tab(context.new_page(), site).listen()):
+        found += (f"{state}: {one}" for one in faults(tab.page))
+
+    assert found == []
+    assert tab.heard == []
+
+
+def _users_states(tab: Tab, second: Tab) -> Iterator[str]:
+    tab.open(tab.site.first_admin)
+    tab.fill(email="root@example.org", username=LONG_NAME, password=PASSWORD)
+    tab.fill(email="root@example.org", password=PASSWORD)
+    if tab.page.evaluate("navigator.language") == "ru-RU":
+        tab.page.click("footer >> text=Русский")
+    tab.open(USERS)
+    yield "list, alone"
+    tab.open(f"{USERS}/new")
+    tab.fill(email="no address", username="not a name")
+    yield "new, refused"
+    tab.fill(email=f"{LONG_NAME}@example.org", username="ann")
+    user = tab.page.url
+    yield "user, invited"
+    for path in ("disable", "delete", "erase", "reset-password", "end-sessions"):
+        tab.open(f"{user}/{path}")
+        yield path
+    tab.fill()
+    tab.open(f"{user}/change")
+    second.open(f"{user}/change")
+    second.fill(username="anna")
+    tab.fill(username="annie")
+    yield "conflict"
+    tab.open(f"{user}/disable")
+    tab.fill()
+    yield "user, disabled"
+    tab.open(f"{user}/delete")
+    tab.fill()
+    yield "user, leaving"
+    for path in ("", "?q=a&status=leaving&role=user", "?q=nobody", "/nobody"):
+        tab.open(f"{USERS}{path}")
+        yield f"list {path}"
+    tab.open(f"{USERS}/bulk?act=delete&all=yes")
+    yield "bulk, nothing to do"
+    tab.open(f"{USERS}/new")
+    tab.fill(email="bob@example.org", username="bob")
+    tab.open(f"{USERS}/bulk?act=disable&all=yes")
+    yield "bulk"
 
 
 def test_keyboard_and_script_help(chromium: Browser, site: Site) -> None:

@@ -6,22 +6,21 @@ in which the verbs do their part and the database decides.
 
 import uuid
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record, record_change
-from denizen.db.errors import TakenError, UnavailableError
-from denizen.db.model import insert_row, table_of
+from denizen.db.errors import TakenError
+from denizen.db.model import insert_row
 from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError, OwnAccountError
-from denizen.exports.queries import estimate_users
 from denizen.mail.message import Kind
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.users import queries
 from denizen.users.changing import change, welcome
+from denizen.users.counting import Count, count_users
 from denizen.users.erasure import erase, keep, put_to_erase
 from denizen.users.model import UserMixin
 from denizen.users.queries import UserFilter
@@ -29,14 +28,6 @@ from denizen.users.schemas import CreateUser, UpdateUser
 
 T = TypeVar("T")
 U = TypeVar("U", bound=UserMixin)
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many there are: exactly so many, about, more than that, or nobody knows (0)."""
-
-    number: int
-    kind: Literal["exact", "about", "over", "unknown"]
 
 
 class UserScenarios(Generic[U]):
@@ -125,20 +116,7 @@ class UserScenarios(Generic[U]):
 
     async def count_users(self, wanted: UserFilter) -> Count:
         """Give about how many users there are of that kind, at little cost however many."""
-        model, db = self._user_model, self._db
-        try:
-            found = await db.run(lambda unit: queries.count_some(unit, model, wanted))
-        except UnavailableError:
-            return Count(0, "unknown")
-        if found <= queries.COUNTED:
-            return Count(found, "exact")
-        about = 0
-        if not queries.conditions(model, wanted):
-            users = table_of(model)
-            about = await db.run(lambda unit: estimate_users(unit, users), read_only=True)
-        if about <= queries.COUNTED:
-            return Count(queries.COUNTED, "over")
-        return Count(about, "about")
+        return await count_users(self._db, self._user_model, wanted)
 
     async def names_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
         """Give the usernames of those of them who are still there."""

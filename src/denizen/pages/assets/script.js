@@ -102,6 +102,13 @@ document.addEventListener("change", (event) => {
 });
 tick();
 
+// the way back to the list leads to it as it was left, in this tab
+const keepList = () => sessionStorage.setItem("list", location.search);
+if (document.querySelector("[data-live]")) keepList();
+for (const link of document.querySelectorAll('.back a[href="/console/users"]')) {
+  link.href += sessionStorage.getItem("list") ?? "";
+}
+
 // search as one types: the same form, asked for in between
 for (const form of document.querySelectorAll("[data-live]")) {
   let timer, asked;
@@ -117,11 +124,12 @@ for (const form of document.querySelectorAll("[data-live]")) {
     const old = document.getElementById(form.dataset.live);
     const dim = setTimeout(() => old.classList.add("stale"), 400);
     try {
-      const answer = await fetch(address, { signal: mine.signal, redirect: "error" });
+      const answer = await fetch(address, { signal: mine.signal, redirect: "manual" });
       if (!answer.ok) throw new Error(answer.status);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       old.replaceWith(document.adoptNode(page.getElementById(form.dataset.live)));
       history.replaceState(null, "", address);
+      keepList();
       said.textContent = (document.querySelector("[data-count]") ?? document.querySelector(".empty p")).textContent;
       tick();
     } catch (error) {

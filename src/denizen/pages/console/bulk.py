@@ -93,7 +93,8 @@ def said_of(visit: Visit, act: Act, report: Report) -> str:
         sentences.append(visit.gettext("Then the database went away. Do it again for the rest."))
     if report.skipped:
         skipped = (f"{skip_name(visit.words, one)}: {n}" for one, n in report.skipped.items())
-        sentences.append(f"{visit.gettext('Skipped')} ({', '.join(skipped)}).")
+        said = visit.gettext("Skipped (%(reasons)s).")
+        sentences.append(said % {"reasons": ", ".join(skipped)})
     return " ".join(sentences)
 
 

@@ -14,7 +14,7 @@ from denizen.pages.entrance import an_email
 from denizen.pages.forms import one_of
 from denizen.pages.site import Site
 from denizen.pages.visit import Visit
-from denizen.users.scenarios import Count
+from denizen.users.counting import Count
 from denizen.users.schemas import CreateUser
 from denizen.users.status import STATUSES, status_of
 from denizen.users.values import LOCALES, ROLES, parse_username
