@@ -66,7 +66,15 @@ words: $(VENV)/installed-dev ## put new words of the pages into locale/*.po, to 
 	sed -i '/^"\(Project\|Report\|POT\|PO-\|Last\|Language-Team\|Generated\)/d' $(PAGES)/locale/ru.po
 	rm $(PAGES)/locale/words.pot
 
-bench: $(VENV)/installed-dev ## compare with a hand-written program, in one run
+# the peers live in an environment of their own; what can't be had here is left out, and said
+.bench/installed: bench/peers/requirements.txt bench/peers/better_auth/package.json
+	$(PYTHON) -m venv .bench/venv
+	-.bench/venv/bin/pip install --quiet -r bench/peers/requirements.txt
+	-command -v npm > /dev/null && cp -r bench/peers/better_auth .bench/ && \
+	  npm install --prefix .bench/better_auth --silent --no-audit --no-fund
+	touch $@
+
+bench: $(VENV)/installed-dev .bench/installed ## every goal against the peers, in one run (QUICK=1)
 	$(BIN)/python -m bench
 
 bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY

@@ -1,21 +1,23 @@
 """A load generator in one process: keep-alive connections that ask again as soon as answered.
 
-    python -m bench.load PORT SECONDS CONNECTIONS < tokens
+    python -m bench.load PORT SECONDS CONNECTIONS < requests
 
-Prints one JSON line: answers, seconds, statuses, and latency percentiles in milliseconds.
+The requests are a JSON list of texts, asked in turn. Prints one JSON line: the seconds, and for
+each status the number of answers with their latencies in milliseconds (median, p99, longest).
 """
 
 import asyncio
 import json
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
+from typing import Any
 
 import uvloop
 
 
 class Connection(asyncio.Protocol):
-    """One connection: writes a request, reads the answer by its Content-Length, and again."""
+    """One connection: writes a request, reads the answer to its end, and asks again."""
 
     def __init__(self, requests: list[bytes], offset: int, deadline: float) -> None:
         self._requests = requests
@@ -23,8 +25,7 @@ class Connection(asyncio.Protocol):
         self._deadline = deadline
         self._buffer = b""
         self._sent = 0.0
-        self.times: list[float] = []
-        self.statuses: Counter[bytes] = Counter()
+        self.times: defaultdict[str, list[float]] = defaultdict(list)
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,14 +36,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; ask again when an answer is whole."""
         self._buffer += data
-        head, found, rest = self._buffer.partition(b"\r\n\r\n")
-        if not found:
+        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        if not found or not _is_whole(head.lower(), body):
             return
-        _, _, after = head.lower().partition(b"content-length:")
-        if len(rest) < int(after.split(b"\r\n", 1)[0] or 0):
-            return
-        self.statuses[head[9:12]] += 1
-        self.times.append(time.perf_counter() - self._sent)
+        took = time.perf_counter() - self._sent
+        self.times[head[9:12].decode()].append(1000 * took)
         self._buffer = b""
         if time.perf_counter() < self._deadline:
             self._ask()
@@ -60,37 +58,42 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._requests[self._next])  # type: ignore[attr-defined]
 
 
-async def run(port: int, seconds: float, connections: int, tokens: list[str]) -> dict[str, object]:
+def _is_whole(head: bytes, body: bytes) -> bool:
+    if b"transfer-encoding: chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
+    _, _, length = head.partition(b"content-length:")
+    return len(body) >= int(length.split(b"\r\n", 1)[0] or 0)
+
+
+async def run(port: int, seconds: float, connections: int, requests: list[str]) -> dict[str, Any]:
     """Load the port and give what was measured."""
-    requests = [
-        f"GET /v1/me HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {t}\r\n\r\n".encode()
-        for t in tokens
-    ]
+    raw = [text.encode() for text in requests]
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     protocols = []
     for number in range(connections):
-        offset = number * len(requests) // connections
+        offset = number * len(raw) // connections
         _, protocol = await loop.create_connection(
-            lambda offset=offset: Connection(requests, offset, began + seconds),  # type: ignore[misc]
+            lambda offset=offset: Connection(raw, offset, began + seconds),  # type: ignore[misc]
             "127.0.0.1",
             port,
         )
         protocols.append(protocol)
     await asyncio.gather(*(protocol.done for protocol in protocols))
-    took = time.perf_counter() - began
-    times = sorted(t for protocol in protocols for t in protocol.times)
-    statuses = sum((protocol.statuses for protocol in protocols), Counter())
-    return {
-        "answers": len(times),
-        "seconds": took,
-        "statuses": {status.decode(): count for status, count in statuses.items()},
-        "p50_ms": 1000 * times[len(times) // 2],
-        "p99_ms": 1000 * times[len(times) * 99 // 100],
-    }
+    statuses = {status for protocol in protocols for status in protocol.times}
+    found = {}
+    for status in sorted(statuses):
+        times = sorted(t for protocol in protocols for t in protocol.times[status])
+        found[status] = {
+            "answers": len(times),
+            "p50": times[len(times) // 2],
+            "p99": times[len(times) * 99 // 100],
+            "max": times[-1],
+        }
+    return {"seconds": time.perf_counter() - began, "statuses": found}
 
 
 if __name__ == "__main__":
     uvloop.install()
     port, seconds, connections = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    print(json.dumps(asyncio.run(run(port, seconds, connections, sys.stdin.read().split()))))
+    print(json.dumps(asyncio.run(run(port, seconds, connections, json.load(sys.stdin)))))

@@ -57,17 +57,25 @@ async def seed(
 
 def _user(number: int, at: datetime, hashed_password: str | None) -> tuple[Any, ...]:
     """Make a user with a name as people have them: a few names are many people's."""
-    first = _FIRST[number * 7 % len(_FIRST)]
-    last = _LAST[(number // 3) % len(_LAST)]
-    tail = hashlib.sha256(str(number).encode()).hexdigest()[:4] + str(number)
-    name = f"{first}.{last}{tail}" if number % 3 else f"{last}{tail}"
-    address = f"{name}@{_DOMAINS[number % len(_DOMAINS)].format(number // 300)}"
+    name, address = _name(number), address_of(number)
     role = "support" if number % 10_000 == 1 else "user"
     is_active, verified_at = number % 50 != 0, at if number % 10 else None
     return (
         *(uuid7(), address, address, name, name, role, "ru" if number % 2 else "en", is_active),
         *(verified_at, at, at, 1, hashed_password),
     )
+
+
+def _name(number: int) -> str:
+    first = _FIRST[number * 7 % len(_FIRST)]
+    last = _LAST[(number // 3) % len(_LAST)]
+    tail = hashlib.sha256(str(number).encode()).hexdigest()[:4] + str(number)
+    return f"{first}.{last}{tail}" if number % 3 else f"{last}{tail}"
+
+
+def address_of(number: int) -> str:
+    """Give the address of a user by number."""
+    return f"{_name(number)}@{_DOMAINS[number % len(_DOMAINS)].format(number // 300)}"
 
 
 def cores() -> int:

@@ -81,7 +81,8 @@ class Page(HTMLParser):
         if tag == "form":
             self._form = self.forms[told["action"] or ""] = Form(told["action"] or "")
         name = told.get("name")
-        is_sent = tag == "input" and (told.get("type") != "radio" or "checked" in told)
+        is_box = told.get("type") in {"radio", "checkbox"}
+        is_sent = tag == "input" and (not is_box or "checked" in told)
         if is_sent and self._form is not None and name:
             self._form.fields[name] = told.get("value") or ""
 
@@ -115,21 +116,21 @@ class Browser:
         """Go to a page, wherever it leads."""
         return Page(await self.client.get(path, headers=headers, follow_redirects=True))
 
-    async def send(self, form: Form, **fields: str) -> Page:
+    async def send(self, form: Form, **fields: str | list[str]) -> Page:
         """Send a form, and follow where it leads."""
         return Page(await self.post(form, fields, follow_redirects=True))
 
     async def post(
-        self, form: Form, fields: dict[str, str] | None = None, **options: Any
+        self, form: Form, fields: dict[str, Any] | None = None, **options: Any
     ) -> httpx.Response:
         """Send a form and give the bare answer."""
         # a form without fields has its media type all the same
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         headers = kind | options.pop("headers", FROM_HERE)
-        data = form.fields | (fields or {})
+        data: dict[str, Any] = form.fields | (fields or {})
         return await self.client.post(form.action, data=data, headers=headers, **options)
 
-    async def fill(self, path: str, **fields: str) -> Page:
+    async def fill(self, path: str, **fields: str | list[str]) -> Page:
         """Go to a page, fill its form and send it."""
         page = await self.open(path)
         action = path.partition("?")[0]

@@ -45,9 +45,11 @@ from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
 from denizen.logs import RequestLog
 from denizen.mail.render import Renderer
+from denizen.mail.scenarios import OutboxScenarios
 from denizen.mail.sender import MailSender
 from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
 from denizen.metrics.folder import MetricsFolder
+from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
@@ -126,6 +128,8 @@ class Denizen(Generic[U]):
         self.tokens: TokenScenarios[U] = TokenScenarios(parts)
         self.keys: KeyScenarios[U] = KeyScenarios(parts)
         self.audit: AuditScenarios[U] = AuditScenarios(parts)
+        self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
+        self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
         renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
@@ -270,7 +274,11 @@ def _add_metrics(app: FastAPI, denizen: Denizen[UserModel], folder: MetricsFolde
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:
     """Put the pages into the service; what they are made with is in the extra `server`."""
     from denizen.pages.account import AccountPages  # noqa: PLC0415
+    from denizen.pages.console.audit import AuditPages  # noqa: PLC0415
+    from denizen.pages.console.imports import ImportPages  # noqa: PLC0415
+    from denizen.pages.console.keys import KeyPages  # noqa: PLC0415
     from denizen.pages.console.overview import OverviewPages  # noqa: PLC0415
+    from denizen.pages.console.system import SystemPages  # noqa: PLC0415
     from denizen.pages.devices import DevicePages  # noqa: PLC0415
     from denizen.pages.entrance import EntrancePages  # noqa: PLC0415
     from denizen.pages.links import LinkPages  # noqa: PLC0415
@@ -278,8 +286,10 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
     from denizen.pages.site import Site  # noqa: PLC0415
 
     site = Site(denizen, is_dev=is_dev, **facts)
-    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages, OverviewPages):
+    for pages in (EntrancePages, LinkPages, AccountPages, DevicePages):
         pages(site)
+    for section in (OverviewPages, ImportPages, KeyPages, AuditPages, SystemPages):
+        section(site)
     if is_dev:
         MailPages(site)
     app.router.routes.extend(site.routes)

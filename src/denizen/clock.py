@@ -1,5 +1,6 @@
 """The one door for time. What expires is decided by the database's clock, moved only by tests."""
 
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -24,6 +25,11 @@ class Clock:
     def now(self) -> datetime:
         """Give this machine's time, for instants that are told and never compared."""
         return datetime.now(UTC) + self.skew
+
+
+def first_id(instant: datetime) -> uuid.UUID:
+    """Give the smallest UUIDv7 of a moment: a range of ids is a range of time."""
+    return uuid.UUID(int=max(0, int(instant.timestamp() * 1000)) << 80)
 
 
 def rfc3339(instant: datetime) -> str:

@@ -335,6 +335,15 @@ def listed(settings: Settings) -> list[Listed]:
     ]
 
 
+def chosen(settings: Settings) -> frozenset[str]:
+    """Give the variables of the settings that have another value than by default."""
+    return frozenset(
+        variable(name)
+        for name, field in Settings.model_fields.items()
+        if getattr(settings, name) != field.get_default(call_default_factory=True)
+    )
+
+
 _DESCRIBED: Final = {"mail_url": describe_mail_url}
 
 

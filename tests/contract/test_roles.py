@@ -72,6 +72,8 @@ SHOWN: Final = frozenset(
 )
 PURPOSES: Final = frozenset(f"/account/{purpose}" for purpose in Purpose)
 STAFF: Final = frozenset({"support", "admin"})
+ADMINS: Final = frozenset({"admin"})
+UPLOAD: Final = "/console/imports/new"
 # pages, by cookie: whoever is nobody is led to the sign-in, but on those that are for everybody
 PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
     **{("GET", path): EVERYBODY for path in ("/", "/account/mail-sent")},
@@ -103,6 +105,16 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
         for name in ("email/cancel", "sessions/end", "sessions/end-others")
     },
     ("GET", "/console"): STAFF,
+    **{("GET", f"/console/{name}"): ADMINS for name in ("keys", "audit", "imports", "system")},
+    **{("POST", f"/console/system/mails/{act}"): ADMINS for act in ("retry", "test")},
+    **{("GET", f"/console/imports/{NOBODY}{end}"): ADMINS for end in ("", "/report")},
+    **{("POST", f"/console/imports/{NOBODY}/{act}"): ADMINS for act in ("start", "stop", "resume")},
+    **{(method, UPLOAD): ADMINS for method in ("GET", "POST")},
+    **{
+        (method, f"/console/keys/{name}"): ADMINS
+        for method in ("GET", "POST")
+        for name in ("new", f"{NOBODY}/revoke")
+    },
 }
 MASS: Final[Mapping[str, object]] = {
     "is_admin": True,
@@ -190,8 +202,10 @@ async def test_t_az_1_each_page_is_for_whoever_it_says(
         headers = {"Cookie": f"{SESSION}={principals[who].token}"}
     for (method, path), allowed in PAGES.items():
         client = principals["anonymous"].client
-        form = {"email": "a@example.com"} if method == "POST" else None
-        answer = await client.request(method, path, headers=headers, data=form)
+        form: dict[str, Any] = {"data": {"email": "a@example.com"}} if method == "POST" else {}
+        if form and path == UPLOAD:
+            form["files"] = {"file": b"email"}
+        answer = await client.request(method, path, headers=headers, **form)
         leads_to = answer.headers.get("location", "")
         if allowed != EVERYBODY and who not in ROLES:
             assert answer.status_code == 303, (method, path)
@@ -199,7 +213,7 @@ async def test_t_az_1_each_page_is_for_whoever_it_says(
         elif method == "POST" or not (allowed == EVERYBODY or who in allowed):
             assert answer.status_code == 403, (method, path)
         else:
-            expected = {400} if path in PURPOSES else {200, 303}
+            expected = {400} if path in PURPOSES else {404} if NOBODY in path else {200, 303}
             assert answer.status_code in expected, (method, path)
             assert allowed == EVERYBODY or not leads_to, (method, path)
 

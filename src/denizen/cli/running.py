@@ -18,6 +18,7 @@ from denizen.db.embedded import EmbeddedDatabaseError, use_embedded
 from denizen.db.engine import parse_url
 from denizen.db.errors import DataError, TakenError, UnavailableError
 from denizen.db.manager import DBSessionManager
+from denizen.doctor import SENTENCES
 from denizen.errors import DenizenError, LastAdminError, NotFoundError
 from denizen.migrations import migrate, schema_is_current
 from denizen.settings import Settings, SettingsError
@@ -33,7 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machin
 REFUSED: Final = 1
 USAGE: Final = 2
 OUT_OF_REACH: Final = 3
-BEHIND: Final = "the database schema is behind this program: run `denizen migrate`"
+BEHIND: Final = SENTENCES["schema_behind"]
 NO_RIGHTS: Final = (
     "the role may not read the tables: run `denizen migrate` with DENIZEN_MIGRATE_URL set to the "
     "role that owns them and DENIZEN_DATABASE_URL to the one that serves"
@@ -136,8 +137,7 @@ async def bring_up_to_date(settings: Settings, urls: Urls) -> None:
 
 def no_mail_server(settings: Settings) -> str:
     """Say where mails end while nobody takes them away."""
-    folder = settings.mail_folder
-    return f"no mail server is set, mails stay in {folder}: set DENIZEN_MAIL_URL"
+    return SENTENCES["no_mail_server"] % {"folder": settings.mail_folder}
 
 
 def serving_role(urls: Urls) -> str | None:

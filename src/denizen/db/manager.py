@@ -35,6 +35,7 @@ from denizen.db.errors import (
     is_stale_primary,
     translate,
 )
+from denizen.db.pool import drain
 from denizen.db.retry import rerun
 from denizen.db.tally import DataTally, PoolState
 from denizen.db.unit import (
@@ -49,6 +50,7 @@ from denizen.db.unit import (
 
 T = TypeVar("T")
 DEFAULT_COMMIT_TIMEOUT = timedelta(seconds=10)
+_PATIENCE = 5.0  # seconds that units have to end
 
 
 class HasDatabase(Protocol):
@@ -109,12 +111,15 @@ class DBSessionManager:
     async def close_connections(self) -> None:
         """Close the pool, unless the engine is the caller's; `init()` may be called again.
 
+        Units that have begun may end: they are waited for, up to 5 s. None begins any more.
+
         Raises:
             NotInitializedError: `init()` was not called.
         """
         engine = self.engine
         self._engine = self._autocommit = None
         if not isinstance(self._source, AsyncEngine):
+            await drain(engine.pool, _PATIENCE)
             await engine.dispose()
 
     @property

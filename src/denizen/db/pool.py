@@ -7,16 +7,19 @@ whoever has waited longest.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy.exc import MissingGreenlet
-from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, Pool
 from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 from sqlalchemy.util.queue import AsyncAdaptedQueue, Empty, Full
 
 from denizen.db.tally import PoolState
+
+_LOOK_EVERY: Final = 0.01  # seconds
 
 
 class _FairQueue(AsyncAdaptedQueue[Any]):
@@ -77,15 +80,36 @@ class _FairQueue(AsyncAdaptedQueue[Any]):
 
 
 class FairPool(AsyncAdaptedQueuePool):
-    """SQLAlchemy's pool over the fair queue; without overflow, so that none is closed on return."""
+    """SQLAlchemy's pool over the fair queue; without overflow, so that none is closed on return.
+
+    What comes back after `dispose` is closed, for nobody would do it later.
+    """
 
     _queue_class = _FairQueue
+    _is_over = False
+
+    def dispose(self) -> None:
+        """Close what is at rest, and from now on whatever comes back."""
+        self._is_over = True
+        super().dispose()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if self._is_over:
+            record.invalidate()
+        super()._do_return_conn(record)
 
     @property
     def state(self) -> PoolState:
         """How it is: what is open and at rest is not in use."""
         queue = cast("_FairQueue", self._pool)
         return PoolState(self.size(), self.checkedout(), queue.waited, queue.timed_out)
+
+
+async def drain(pool: Pool, patience: float) -> None:
+    """Wait until nobody has a connection any more, up to `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while isinstance(pool, FairPool) and pool.checkedout() and time.monotonic() < deadline:  # noqa: ASYNC110  # a pool has no event
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 async def borrow(pool: Pool) -> Any:

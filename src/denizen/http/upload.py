@@ -6,7 +6,7 @@ path: the file's name is only told.
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -17,6 +17,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+Admit = Callable[[Mapping[str, list[str]]], None]
 FILE_FIELD: Final = "file"
 _PATIENCE: Final = 20.0  # seconds for the next piece
 _BUFFER: Final = 1024 * 1024  # octets at a time to the disk
@@ -34,8 +35,17 @@ class Upload:
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def receive_upload(request: Request, path: Path, *, limit: int) -> Upload:
+async def receive_upload(
+    request: Request, path: Path, *, limit: int, admit: Admit = lambda _: None
+) -> Upload:
     """Write the body's file to `path` and give what came with it.
+
+    Args:
+        request: whose body.
+        path: an empty file.
+        limit: octets that the file may have.
+        admit: called with the fields that came before the file, when that begins; what it raises
+            ends the upload.
 
     Raises:
         HTTPException: 413 as soon as it is too large, 415 for another kind of body, 400 for a
@@ -45,7 +55,7 @@ async def receive_upload(request: Request, path: Path, *, limit: int) -> Upload:
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         raise HTTPException(415)
-    form = _Form(boundary, limit)
+    form = _Form(boundary, limit, admit)
     with path.open("wb") as stream:  # opening; the writing is done in threads
         async for piece in _pieces(request, limit + _OVERHEAD):
             form.take(piece)
@@ -60,8 +70,9 @@ async def receive_upload(request: Request, path: Path, *, limit: int) -> Upload:
 class _Form:
     """Follows the parser through the parts of one body."""
 
-    def __init__(self, boundary: bytes, limit: int) -> None:
+    def __init__(self, boundary: bytes, limit: int, admit: Admit) -> None:
         self.upload = Upload()
+        self._admit = admit
         self.waiting = bytearray()
         self.is_whole = False
         self._limit = limit
@@ -125,6 +136,7 @@ class _Form:
         if self._text is None:
             if self.upload.has_file:
                 raise HTTPException(400)
+            self._admit(self.upload.fields)
             self.upload.has_file = True
             self.upload.name = options.get(b"filename", b"").decode("utf-8", "replace")
 

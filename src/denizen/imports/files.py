@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, get_args
 
@@ -125,6 +126,21 @@ def survey(path: Path, encoding: Encoding | None = None) -> Survey:
     if not columns:
         raise FileError("json_invalid", "there is no JSON object in the file")
     return Survey(replace(layout, columns=tuple(columns)), count, digest, size)
+
+
+def beginning(path: Path, encoding: Encoding | None, count: int) -> tuple[Layout, list[Record]]:
+    """Give the first records of a file, and its layout as far as they tell it.
+
+    Raises:
+        FileError: as `survey`, as far as is read.
+    """
+    layout = sniff(path, encoding)
+    if layout.kind in {"csv", "dump"}:
+        return layout, list(islice(records(path, layout), count))
+    objects = list(islice(_read(path, layout, _objects), count))
+    columns = tuple(dict.fromkeys(name for _, found in objects for name in found or ()))
+    cells: list[Record] = [(n, o and tuple(map(o.get, columns))) for n, o in objects]
+    return replace(layout, columns=columns), cells
 
 
 def records(path: Path, layout: Layout) -> Iterator[Record]:

@@ -18,9 +18,20 @@ from denizen.imports.reader import Refusal
 from denizen.imports.recipes import REPORT_COLUMNS, Plan
 from denizen.spreadsheet import inert, plain
 
+MEDIA_TYPES: Final = {".csv": "text/csv; charset=utf-8", ".jsonl": "application/jsonl"}
 LEFT_OUT: Final = "(left out)"
 _SECRET: Final = re.compile("passw|hash|salt|token|secret", re.IGNORECASE)
 _SECRET_FIELDS: Final = ("hashed_password", "firebase_hash", "firebase_salt")
+
+
+def secret_positions(layout: Layout, plan: Plan) -> set[int]:
+    """Give which cells may hold secrets: by what they fill, or by their column's name."""
+    filled = {plan.fields[field] for field in _SECRET_FIELDS if field in plan.fields}
+    return {
+        position
+        for position, column in enumerate(layout.columns)
+        if position in filled or _SECRET.search(column)
+    }
 
 
 class ReportWriter:
@@ -29,13 +40,7 @@ class ReportWriter:
     def __init__(self, path: Path, source: Path, layout: Layout, plan: Plan) -> None:
         self._layout = layout
         self._numbered = enumerate(records(source, layout), 1)
-        filled = {plan.fields[field] for field in _SECRET_FIELDS if field in plan.fields}
-        self._secret = {
-            position
-            for position, column in enumerate(layout.columns)
-            if position in filled or _SECRET.search(column)
-        }
-
+        self._secret = secret_positions(layout, plan)
         descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         is_csv = layout.kind in {"csv", "dump"}
         self._stream = os.fdopen(

@@ -17,13 +17,13 @@ from denizen.http.upload import FILE_FIELD, receive_upload
 from denizen.http.values import canonical_uuid
 from denizen.imports.files import FileError
 from denizen.imports.model import UNDER_WAY, Import
+from denizen.imports.report import MEDIA_TYPES
 from denizen.imports.scenarios import ImportScenarios
 from denizen.imports.schemas import ImportOptions, ImportView, said_columns
 
 ImportId = Annotated[
     uuid.UUID, BeforeValidator(canonical_uuid), Path(alias="id", description="the import's id")
 ]
-_MEDIA: Final = {".csv": "text/csv; charset=utf-8", ".jsonl": "application/jsonl"}
 _BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {
@@ -141,7 +141,7 @@ class ImportRoutes:
         if path is None:
             raise NotFoundError
         return FileResponse(
-            path, media_type=_MEDIA[path.suffix], filename=f"refused-{import_id}{path.suffix}"
+            path, media_type=MEDIA_TYPES[path.suffix], filename=f"refused-{import_id}{path.suffix}"
         )
 
     async def _report_of(self, found: Import) -> Any:

@@ -25,9 +25,10 @@ from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotFoundError
 from denizen.imports import queries
-from denizen.imports.files import sniff, survey
+from denizen.imports.files import FileError, sniff, survey
 from denizen.imports.folder import ImportFolder
 from denizen.imports.model import UNDER_WAY, Counts, Import, State
+from denizen.imports.preview import Preview, preview
 from denizen.imports.reader import Refusal
 from denizen.imports.recipes import firebase_parameters, require_plan
 from denizen.imports.run import ImportRun, TakenOverError, Watch
@@ -166,7 +167,17 @@ class ImportScenarios(Generic[U]):
             read_only=True,
         )
 
-    async def start(self, import_id: uuid.UUID, *, actor: Actor) -> Import:
+    async def preview(self, found: Import) -> Preview | None:
+        """Give how the upload of an import begins; None when it is not here, or can't be read."""
+        if found.path is not None:
+            return None
+        path, options = self.folder.upload(found.id), found.options
+        try:
+            return await asyncio.to_thread(preview, path, options)
+        except (OSError, FileError):
+            return None
+
+    async def start(self, import_id: uuid.UUID, *, actor: Actor, db: Db | None = None) -> Import:
         """Import an upload for which a dry run has told what would happen.
 
         Raises:
@@ -184,13 +195,13 @@ class ImportScenarios(Generic[U]):
                 db, import_id, "import.started", actor, ("checked",), options=options, **fresh
             )
 
-        started = await self._db.run(unit)
+        started = await self._db.run(unit, join=db)
         if (report := self.folder.report(import_id)) is not None:
             report.unlink(missing_ok=True)
         self._news.set()
         return started
 
-    async def stop(self, import_id: uuid.UUID, *, actor: Actor) -> Import:
+    async def stop(self, import_id: uuid.UUID, *, actor: Actor, db: Db | None = None) -> Import:
         """Stop an import after the batch that is being written; what is written stays.
 
         Raises:
@@ -198,10 +209,11 @@ class ImportScenarios(Generic[U]):
         """
         ended: dict[str, Any] = {"state": "stopped", "runner": None, "finished_at": func.now()}
         return await self._db.run(
-            lambda db: self._switch(db, import_id, "import.stopped", actor, UNDER_WAY, **ended)
+            lambda db: self._switch(db, import_id, "import.stopped", actor, UNDER_WAY, **ended),
+            join=db,
         )
 
-    async def resume(self, import_id: uuid.UUID, *, actor: Actor) -> Import:
+    async def resume(self, import_id: uuid.UUID, *, actor: Actor, db: Db | None = None) -> Import:
         """Go on with an upload whose import was stopped.
 
         Raises:
@@ -210,7 +222,8 @@ class ImportScenarios(Generic[U]):
         resumed = await self._db.run(
             lambda db: self._switch(
                 db, import_id, "import.resumed", actor, ("stopped",), finished_at=None
-            )
+            ),
+            join=db,
         )
         self._news.set()
         return resumed

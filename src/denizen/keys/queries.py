@@ -48,16 +48,22 @@ async def add_key(db: Db, keys: Table, values: dict[str, Any], life: timedelta |
     return (await db.execute(statement)).one()
 
 
-async def list_keys(db: Db, keys: Table) -> Sequence[Row[Any]]:
-    """Give all keys, the newest first; there are few."""
-    return (await db.execute(select(keys).order_by(keys.c.id.desc()))).all()
+async def list_keys(db: Db, keys: Table, users: Table) -> Sequence[Row[Any]]:
+    """Give all keys, the newest first, with who made them as `maker`; there are few."""
+    known = keys.outerjoin(users, users.c.id == keys.c.created_by)
+    statement = select(keys, users.c.username.label("maker")).select_from(known)
+    return (await db.execute(statement.order_by(keys.c.id.desc()))).all()
 
 
-async def revoke_key(db: Db, keys: Table, key_id: uuid.UUID) -> bool:
-    """Revoke a key; whether it was live."""
-    mine = (keys.c.id == key_id, keys.c.revoked_at.is_(None))
-    result: Any = await db.execute(update(keys).where(*mine).values(revoked_at=func.now()))
-    return bool(result.rowcount)
+async def get_key(db: Db, keys: Table, key_id: uuid.UUID) -> Row[Any] | None:
+    """Give a key that is not revoked, or None."""
+    return (await db.execute(select(keys).where(*_is_kept(keys, key_id)))).one_or_none()
+
+
+async def revoke_key(db: Db, keys: Table, key_id: uuid.UUID) -> Row[Any] | None:
+    """Revoke a key and give it; None when there is none, or it was revoked before."""
+    statement = update(keys).where(*_is_kept(keys, key_id)).values(revoked_at=func.now())
+    return (await db.execute(statement.returning(keys))).one_or_none()
 
 
 async def touch(db: Db, keys: Table, key_id: uuid.UUID) -> None:
@@ -65,6 +71,10 @@ async def touch(db: Db, keys: Table, key_id: uuid.UUID) -> None:
     mine = select(keys.c.id).where(keys.c.id == key_id).with_for_update(skip_locked=True)
     statement = update(keys).where(keys.c.id.in_(mine.scalar_subquery()))
     await db.execute(statement.values(last_used_at=func.now()))
+
+
+def _is_kept(keys: Table, key_id: uuid.UUID) -> tuple[ColumnElement[bool], ...]:
+    return keys.c.id == key_id, keys.c.revoked_at.is_(None)
 
 
 def _is_live(keys: Table, skew: Any) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.direct import CompiledStatement
 from denizen.db.errors import DataError
+from denizen.db.model import table_of
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, Issue, NotFoundError, NotSignedInError
 from denizen.keys import queries
@@ -27,16 +28,29 @@ U = TypeVar("U", bound=UserMixin)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it is listed: never its secret, of which `shown` is the beginning."""
+    """A key as it is listed: never its secret.
+
+    Attributes:
+        shown: how its text begins.
+        created_by: the user who made it; None: the operator.
+        maker: what they are called, where it was asked and they are still there.
+    """
 
     id: uuid.UUID
     name: str
     shown: str
     scopes: tuple[str, ...]
     created_at: datetime
+    created_by: uuid.UUID | None
+    maker: str | None
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether requests with it pass."""
+        is_over = self.expires_at is not None and self.expires_at <= now
+        return self.revoked_at is None and not is_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class KeyScenarios(Generic[U]):
         *,
         life: timedelta | None = None,
         actor: Actor = OPERATOR,
+        db: Db | None = None,
     ) -> tuple[str, Key]:
         """Make a key and give its text, this once, with what is listed of it.
 
@@ -83,29 +98,61 @@ class KeyScenarios(Generic[U]):
             await record(db, self._parts.tables.audit, "key.created", actor, NOBODY, after=after)
             return row
 
-        row = await self._parts.db.run(unit)
+        row = await self._parts.db.run(unit, join=db)
         return encode(KEY_PREFIX, key_id, secret), _listed(row)
 
     async def list_keys(self) -> list[Key]:
         """Give all keys, revoked ones included, the newest first."""
-        keys = self._parts.tables.keys
-        rows = await self._parts.db.run(lambda db: queries.list_keys(db, keys), read_only=True)
-        return [_listed(row) for row in rows]
+        keys, users = self._parts.tables.keys, table_of(self._parts.user_model)
+        rows = await self._parts.db.run(
+            lambda db: queries.list_keys(db, keys, users), read_only=True
+        )
+        return [_listed(row, row.maker) for row in rows]
 
-    async def revoke_key(self, key_id: uuid.UUID, *, actor: Actor = OPERATOR) -> None:
+    async def get_key(self, key_id: uuid.UUID) -> Key:
+        """Give a key that is not revoked.
+
+        Raises:
+            NotFoundError: there is no such key.
+        """
+        keys = self._parts.tables.keys
+        row = await self._parts.db.run(lambda db: queries.get_key(db, keys, key_id), read_only=True)
+        if row is None:
+            raise NotFoundError
+        return _listed(row)
+
+    async def revoke_key(
+        self,
+        key_id: uuid.UUID,
+        *,
+        named: str | None = None,
+        actor: Actor = OPERATOR,
+        db: Db | None = None,
+    ) -> None:
         """Revoke a key; it is dead at the next request.
+
+        Args:
+            key_id: which.
+            named: what whoever revokes it believes its name to be; None: they know what they do.
+            actor: who revokes.
+            db: the caller's session, to join its transaction.
 
         Raises:
             NotFoundError: there is no such live key.
+            InvalidError: it has another name.
         """
+        keys = self._parts.tables.keys
 
         async def unit(db: Db) -> None:
-            if not await queries.revoke_key(db, self._parts.tables.keys, key_id):
+            row = await queries.revoke_key(db, keys, key_id)
+            if row is None:
                 raise NotFoundError
-            after = {"key_id": str(key_id)}
+            if named is not None and named.strip() != row.name.strip():
+                raise InvalidError(Issue("name", "name_differs", "The key has another name."))
+            after = {"key_id": str(key_id), "name": row.name}
             await record(db, self._parts.tables.audit, "key.revoked", actor, NOBODY, after=after)
 
-        await self._parts.db.run(unit)
+        await self._parts.db.run(unit, join=db)
 
     async def require_key(self, text: str) -> LiveKey:
         """Give the live key behind a text; that it is used is noted once a minute.
@@ -149,13 +196,15 @@ def _check(name: str, scopes: Sequence[str]) -> None:
         raise InvalidError(*issues)
 
 
-def _listed(row: Row[Any]) -> Key:
+def _listed(row: Row[Any], maker: str | None = None) -> Key:
     return Key(
         id=row.id,
         name=row.name,
         shown=encode(KEY_PREFIX, row.id, b"")[:12] + "…",
         scopes=tuple(row.scopes),
         created_at=row.created_at,
+        created_by=row.created_by,
+        maker=maker,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,

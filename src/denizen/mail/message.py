@@ -25,6 +25,7 @@ Kind = Literal[
     "email_changing",  # to the old address, with the undo link
     "email_change_undone",  # to the address that is back: who changed it knew the password
     "deletion",
+    "test",  # to whoever wants to know whether mails arrive
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -43,6 +44,7 @@ FACTS: Final[Mapping[Kind, frozenset[str]]] = {
     "email_changing": frozenset({"link", "expires_at", "at"}),
     "email_change_undone": frozenset({"link", "expires_at"}),
     "deletion": frozenset({"link", "erase_at", "at"}),
+    "test": frozenset({"link", "at"}),
 }
 _LINK: Final = re.compile(r"https?://[!#-;=?-~]{1,2000}")  # printable ASCII without `"`, `<`, `>`
 

@@ -1,15 +1,20 @@
 """Statements about the outbox; they take `db`. Other slices queue their mails through here."""
 
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
     Float,
     Interval,
     Row,
     Table,
+    and_,
     cast,
     delete,
     extract,
@@ -30,6 +35,9 @@ from denizen.mail.message import Kind
 from denizen.users.values import email_key
 
 KEPT: Final = timedelta(days=30)  # how long it is known that a mail was sent, or never was
+COUNTED: Final = 100_000  # mails: a tenth of a second
+# of mails that were not sent; their addresses may be strangers'
+_TOLD: Final = ("id", "kind", "user_id", "created_at", "attempts", "next_try_at", "error")
 # what leads to an account; notices are sent whatever happens meanwhile
 _LEADING_IN: Final = (
     "email_verification",
@@ -164,6 +172,97 @@ async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> 
     """Remove every trace of a person."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
     await db.execute(delete(outbox).where(theirs))
+
+
+@dataclass(frozen=True, slots=True)
+class MailCounts:
+    """What became of the mails of some days.
+
+    Attributes:
+        sent: how many were sent, by the number of the day they were asked for, from 0.
+        failed: how many never will be, likewise.
+        waiting: how many are still to be sent.
+        waiting_since: when the first of those was asked for.
+        since: from when on all were counted: the first day, or later where there were too many.
+        is_cut: whether there were too many.
+    """
+
+    sent: Mapping[int, int]
+    failed: Mapping[int, int]
+    waiting: int
+    waiting_since: datetime | None
+    since: datetime
+    is_cut: bool
+
+
+async def count_mails_by_day(
+    db: Db, outbox: Table, midnights: Sequence[datetime], *, most: int = COUNTED
+) -> MailCounts:
+    """Count mails by the day they were asked for, in one statement: the latest `most` of them.
+
+    Args:
+        db: any session.
+        outbox: the table.
+        midnights: when the days begin, the first of them first.
+        most: how many mails are looked at; more take longer than a page may.
+    """
+    latest = select(outbox).where(outbox.c.created_at >= midnights[0])
+    some = latest.order_by(outbox.c.created_at.desc()).limit(most).subquery().c
+    day = func.width_bucket(some.created_at, cast(list(midnights), ARRAY(DateTime(timezone=True))))
+    waits = some.next_try_at.is_not(None)
+    statement = select(
+        day.label("day"),
+        func.count().label("mails"),
+        func.count().filter(some.sent_at.is_not(None)).label("sent"),
+        func.count().filter(_is_failed(some)).label("failed"),
+        func.count().filter(waits).label("waiting"),
+        func.min(some.created_at).filter(waits).label("waiting_since"),
+        func.min(some.created_at).label("at"),
+    ).group_by(day)
+    rows = (await db.execute(statement)).all()
+    is_cut = sum(row.mails for row in rows) >= most
+    return MailCounts(
+        sent={row.day - 1: row.sent for row in rows},
+        failed={row.day - 1: row.failed for row in rows},
+        waiting=sum(row.waiting for row in rows),
+        waiting_since=min((row.waiting_since for row in rows if row.waiting), default=None),
+        since=min(row.at for row in rows) if is_cut else midnights[0],
+        is_cut=is_cut,
+    )
+
+
+async def list_unsent(db: Db, outbox: Table, *, limit: int) -> Sequence[Row[Any]]:
+    """Give mails that were tried in vain, the newest first: given up, or to be tried again.
+
+    Among the latest, as many as a page has time to look through.
+    """
+    columns = outbox.c
+    latest = select(outbox).order_by(columns.created_at.desc()).limit(COUNTED).subquery().c
+    told = (latest[name] for name in _TOLD)
+    failed = select(*told).where(latest.error.is_not(None), latest.sent_at.is_(None))
+    return (await db.execute(failed.order_by(latest.created_at.desc()).limit(limit))).all()
+
+
+async def count_waiting(db: Db, outbox: Table) -> tuple[int, datetime | None]:
+    """Give how many mails wait to be sent, up to `COUNTED`, and since when the first does."""
+    waiting = select(outbox.c.created_at).where(outbox.c.next_try_at.is_not(None))
+    some = waiting.limit(COUNTED).subquery().c
+    row = (await db.execute(select(func.count(), func.min(some.created_at)))).one()
+    return row[0], row[1]
+
+
+async def retry(
+    db: Db, outbox: Table, ids: Collection[uuid.UUID], now: Instant
+) -> Sequence[Row[Any]]:
+    """Have mails that were given up tried once more; give the `kind` and `user_id` of those."""
+    mine = (outbox.c.id.in_(ids), _is_failed(outbox.c))
+    statement = update(outbox).where(*mine).values(next_try_at=now)
+    return (await db.execute(statement.returning(outbox.c.kind, outbox.c.user_id))).all()
+
+
+def _is_failed(columns: Any) -> ColumnElement[bool]:
+    """Whether a mail was given up: nothing more is tried, and there is a reason."""
+    return and_(columns.next_try_at.is_(None), columns.error.is_not(None))
 
 
 async def purge(db: Db, outbox: Table, now: Instant) -> int:

@@ -3,6 +3,8 @@
 The codes are the API's; a test holds that each of them has its words.
 """
 
+from typing import Final
+
 from denizen.db.errors import OutcomeUnknownError, TakenError, UnavailableError
 from denizen.errors import (
     DenizenError,
@@ -15,7 +17,8 @@ from denizen.errors import (
 from denizen.http.problems import issues_of
 from denizen.pages.words import Words
 
-MISSING = "missing"
+MISSING: Final = "missing"
+SAID: Final = "said"  # the message is in the person's words: whoever raises it knows more
 
 
 def field_issues(error: Exception) -> tuple[Issue, ...]:
@@ -27,6 +30,8 @@ def field_issues(error: Exception) -> tuple[Issue, ...]:
 
 def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
     """Give the sentence that stands at a field."""
+    if issue.code == SAID:
+        return issue.message
     if issue.code == MISSING:
         return _missing(words, issue.field)
     gettext = words.gettext
@@ -50,6 +55,8 @@ def about_field(words: Words, issue: Issue, *, minimum: int) -> str:
             "This password is on the list that attackers try first. Choose another one."
         ),
         "password_context": gettext("A password must not be made of your own name or address."),
+        "name_invalid": gettext("A name is one line of at most 80 characters."),
+        "name_differs": gettext("This is not the name."),
     }
     return sentences.get(issue.code) or gettext("This value can't be used.")
 
@@ -89,5 +96,8 @@ def _missing(words: Words, field: str) -> str:
         "username": gettext("Enter a username."),
         "password": gettext("Enter a password."),
         "current_password": gettext("Enter your password."),
+        "name": gettext("Enter a name."),
+        "scope": gettext("Choose at least one."),
+        "file": gettext("Choose a file."),
     }
     return sentences.get(field) or gettext("Fill this in.")

@@ -5,8 +5,13 @@ from denizen.pages.words import Words
 
 def event_name(words: Words, action: str) -> str:
     """Give the name of an action; one that has none is shown as it is."""
+    return event_names(words).get(action, action)
+
+
+def event_names(words: Words) -> dict[str, str]:
+    """Give the names of all actions."""
     gettext = words.gettext
-    names = {
+    return {
         "session.started": gettext("Sign-in"),
         "session.refused": gettext("Failed sign-in"),
         "session.ended": gettext("End of a session"),
@@ -26,11 +31,13 @@ def event_name(words: Words, action: str) -> str:
         "user.deletion_undone": gettext("Withdrawal of the deletion"),
         "user.erased": gettext("Erasure of the account"),
         "import.started": gettext("Start of an import"),
+        "import.checked": gettext("Check of an import"),
         "import.finished": gettext("End of an import"),
         "import.failed": gettext("Failure of an import"),
         "import.stopped": gettext("Stop of an import"),
         "import.resumed": gettext("Continuation of an import"),
+        "users.exported": gettext("Export of users"),
+        "mail.retried": gettext("New try to send mails"),
         "key.created": gettext("Creation of an API key"),
         "key.revoked": gettext("Revocation of an API key"),
     }
-    return names.get(action, action)

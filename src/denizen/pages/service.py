@@ -8,6 +8,8 @@ from denizen.emails.scenarios import EmailScenarios
 from denizen.exports.scenarios import ExportScenarios
 from denizen.imports.scenarios import ImportScenarios
 from denizen.keys.scenarios import KeyScenarios
+from denizen.mail.scenarios import OutboxScenarios
+from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.scenarios import RegistrationScenarios
@@ -29,6 +31,8 @@ class Service(Protocol):
     account: AccountScenarios[Any]
     tokens: TokenScenarios[Any]
     audit: AuditScenarios[Any]
+    overview: OverviewScenarios[Any]
+    outbox: OutboxScenarios[Any]
     users: UserScenarios[Any]
     keys: KeyScenarios[Any]
     imports: ImportScenarios[Any]

@@ -34,6 +34,7 @@ from denizen.pages.complaints import about_all, about_field, field_issues
 from denizen.pages.repeats import Left, Repeats
 from denizen.pages.service import Service
 from denizen.pages.templates import Templates, all_assets
+from denizen.pages.uploads import Uploads, receiving
 from denizen.pages.visit import Visit
 from denizen.pages.words import all_words
 from denizen.users.values import LOCALES, Locale, Role
@@ -61,6 +62,7 @@ class Page:
     roles: Collection[Role] | None = None
     within: timedelta | None = None
     acts_once: bool = True
+    uploads: Uploads | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -98,6 +100,7 @@ class Site:
         roles: Collection[Role] | None = None,
         within: timedelta | None = None,
         acts_once: bool = True,
+        uploads: Uploads | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
         """Add a page.
@@ -109,9 +112,10 @@ class Site:
             roles: who may see it; None: everybody, signed in or not.
             within: how long ago the sign-in may be; whoever comes later signs in again.
             acts_once: whether a form that comes twice acts once; not where the answer sets cookies.
+            uploads: where the form's file goes, where it has one.
             headers: beside those of all pages, or in their place.
         """
-        page = Page(show, act, roles, within, acts_once, headers or {})
+        page = Page(show, act, roles, within, acts_once, uploads, headers or {})
         methods = (["GET", "HEAD"] if show else []) + (["POST"] if act else [])
 
         async def endpoint(request: Request) -> Response:
@@ -189,8 +193,16 @@ class Site:
     async def _act(self, visit: Visit, page: Page) -> Response:
         request = visit.request
         forms.require_own_origin(request, self._public)
+        if page.uploads is not None:
+            async with receiving(request, page.uploads, visit.cookie) as (form, file):
+                visit.form, visit.file = form, file
+                return await self._try(visit, page)
         visit.form = await forms.read_form(request)
         forms.require_token(visit.cookie, visit.form.get(forms.TOKEN, ""))
+        return await self._try(visit, page)
+
+    async def _try(self, visit: Visit, page: Page) -> Response:
+        """Act, or show the form again with what is wrong with it."""
         try:
             return await self._acted(visit, page)
         except (NotSignedInError, NotAllowedError, HTTPException):

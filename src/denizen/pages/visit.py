@@ -16,6 +16,7 @@ from denizen.pages import cookies
 from denizen.pages.complaints import MISSING
 from denizen.pages.forms import NO_FORM, Form, new_token
 from denizen.pages.templates import Templates
+from denizen.pages.uploads import Uploaded
 from denizen.pages.words import Words, zone_of
 from denizen.secret import new_secret
 from denizen.sessions.model import SESSION_LIFE
@@ -39,6 +40,7 @@ class Visit:
 
     Attributes:
         form: what was sent.
+        file: the file that was sent, where the form has one and one was chosen.
         db: the unit that an act runs in, for the scenario to join.
         issues: the sentence at each field of the form that breaks a rule.
         problem: the sentence about the form as a whole.
@@ -61,6 +63,7 @@ class Visit:
         self.words = words
         self.now = now
         self.form: Form = NO_FORM
+        self.file: Uploaded | None = None
         self.db: Db | None = None
         self.issues: Mapping[str, str] = {}
         self.problem: str | None = None
@@ -148,6 +151,10 @@ class Visit:
     def value(self, name: str, default: str = "") -> str:
         """Give what a field shows: what was typed, or else the default."""
         return self.form.get(name, default)
+
+    def is_chosen(self, name: str, value: str, *, default: bool = False) -> bool:
+        """Whether a box or an option is ticked: as it was sent, or else by default."""
+        return value in self.form.getlist(name) if self.form else default
 
     def token(self) -> str:
         """Give the token of this page's forms."""

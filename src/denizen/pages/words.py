@@ -14,6 +14,7 @@ from typing import Final
 from babel.dates import format_datetime, format_timedelta, get_timezone
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
 from babel.support import Translations
 
 from denizen.mail.words import typeset
@@ -48,6 +49,14 @@ class Words:
         """Give the day: `3 Nov 2026`."""
         return self._formatted(at, "d MMM y", zone)
 
+    def short_day(self, at: datetime) -> str:
+        """Give the day of an instant in its own zone, of this year or so: `3 Nov`."""
+        return format_datetime(at, "d MMM", tzinfo=at.tzinfo, locale=self.locale)
+
+    def zone_name(self, at: datetime, zone: tzinfo = UTC) -> str:
+        """Give what a zone is called at an instant: `UTC`, `GMT+9`."""
+        return self._formatted(at, "zzz", zone)
+
     def ago(self, at: datetime, now: datetime, zone: tzinfo = UTC) -> str:
         """Give how long ago it was within a week, and else the day."""
         passed = now - at
@@ -61,6 +70,14 @@ class Words:
         """Give when that will be: `in 3 minutes`."""
         span = timedelta(seconds=seconds)
         return format_timedelta(span, threshold=1.5, add_direction=True, locale=self.locale)
+
+    def span(self, seconds: float) -> str:
+        """Give how long that is: `3 minutes`."""
+        return format_timedelta(timedelta(seconds=seconds), threshold=1.5, locale=self.locale)
+
+    def number(self, number: float) -> str:
+        """Give a number with its digits in groups: `12,400`."""
+        return format_decimal(number, locale=self.locale)
 
     def _formatted(self, at: datetime, pattern: str, zone: tzinfo) -> str:
         return format_datetime(at, pattern, tzinfo=zone, locale=self.locale)

@@ -113,3 +113,40 @@ async def test_read_does_not_notice_that_its_connection_was_closed(
 
     assert await db.fetch_row(statement) is not None
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_unit_that_has_begun_may_end_while_the_pool_is_closed(databases: Databases) -> None:
+    """Closing waits for it, and nothing stays open behind it."""
+    manager = DBSessionManager(databases.owner_url)
+    manager.init()
+    begun = asyncio.Event()
+
+    async def unit(session: Db) -> int:
+        await session.execute(text("SELECT 1"))
+        begun.set()
+        await asyncio.sleep(0.2)
+        return int(await session.scalar(text("SELECT 7")))
+
+    running = asyncio.create_task(manager.run(unit))
+    await begun.wait()
+    await manager.close_connections()
+
+    assert running.done()
+    assert await running == 7
+
+
+async def test_connection_that_comes_back_too_late_is_closed(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps one longer than closing waits does not leave it open."""
+    monkeypatch.setattr("denizen.db.manager._PATIENCE", 0.05)
+    manager = DBSessionManager(databases.owner_url)
+    manager.init()
+    pool = manager.engine.sync_engine.pool
+    borrowed = await pools.borrow(pool)
+    driver = borrowed.driver_connection
+    await manager.close_connections()
+    assert not driver.is_closed()
+    await pools.give_back(pool, borrowed)
+
+    assert driver.is_closed()

@@ -1,0 +1,223 @@
+"""What the service stands on, looked at: database, schema, durability, clock, mail, limits.
+
+`denizen doctor` and the console's page on the system tell the findings, each in its own words.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from sqlalchemy import Row, text
+
+from denizen.audit.model import audit_table
+from denizen.audit.queries import origin_of_sign_ins
+from denizen.clock import first_id
+from denizen.db.manager import DBSessionManager
+from denizen.db.model import table_of
+from denizen.migrations import schema_is_current
+from denizen.settings import Settings
+from denizen.users.model import UserModel
+
+OLDEST_SERVER: Final = 150_000
+CLOCK_TOLERANCE: Final = 2.0  # seconds
+NIST_ALONE: Final = 15
+DAY: Final = timedelta(days=1)
+# so many sign-ins of so many people from one place are hardly one household's
+CROWD_SIGN_INS: Final = 20
+CROWD_USERS: Final = 5
+Status = Literal["ok", "warn", "fail"]
+_FACTS: Final = text(
+    """
+    SELECT current_setting('server_version_num')::int AS version,
+           current_setting('server_version') AS version_text,
+           current_setting('fsync') AS fsync,
+           current_setting('full_page_writes') AS full_page_writes,
+           current_setting('synchronous_commit') AS synchronous_commit,
+           current_setting('max_connections')::int AS max_connections,
+           clock_timestamp() AS clock,
+           has_schema_privilege(current_schema(), 'CREATE') AS may_create,
+           (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+           (SELECT pg_get_userbyid(relowner) = current_user FROM pg_class
+            WHERE oid = to_regclass('users')) AS is_owner
+    """
+)
+# a sentence for each finding; the pages have them in two languages
+SENTENCES: Final[Mapping[str, str]] = {
+    "database": "PostgreSQL %(version)s",
+    "database_old": "PostgreSQL %(version)s; 15 is the oldest",
+    "schema": "up to date",
+    "schema_behind": "the database schema is behind this program: run `denizen migrate`",
+    "durable": "an acknowledged change survives a crash",
+    "setting_off": "%(name)s is off: a crash loses or breaks data",
+    "commit_off": "synchronous_commit is off: a crash loses answers given",
+    "roles": "the serving role can't change the schema",
+    "superuser": "the serving role is a superuser: use an ordinary one",
+    "one_role": "one role owns and serves: set DENIZEN_MIGRATE_URL",
+    "may_create": "the serving role may create tables: revoke CREATE",
+    "connections": "up to %(wanted)s of the server's %(allowed)s",
+    "connections_many": (
+        "up to %(wanted)s of the server's %(allowed)s: lower DENIZEN_DATABASE_POOL_SIZE"
+    ),
+    "clock": "agrees with the database's (%(time)s UTC)",
+    "clock_off": "%(seconds)s s away from the database's: set up NTP",
+    "mail": "handed over to %(server)s",
+    "no_mail_server": "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL",
+    "passwords": "at least %(minimum)s characters",
+    "passwords_short": "at least %(minimum)s characters; NIST asks for %(nist)s without 2FA",
+    "throttle": "tries are limited per account and network",
+    "throttle_off": "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on",
+    "clients": "their addresses are those of the connections",
+    "clients_trusted": "X-Forwarded-For is believed of %(believed)s",
+    "clients_one": (
+        "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
+        "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: how it is, and what to do about it.
+
+    Attributes:
+        status: whether it is well, may be better, or must be mended.
+        about: what was looked at.
+        code: which of `SENTENCES` tells of it.
+        facts: what stands in that sentence.
+    """
+
+    status: Status
+    about: str
+    code: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def said(self) -> str:
+        """The sentence, in English."""
+        return SENTENCES[self.code] % self.facts
+
+
+async def examine(
+    db: DBSessionManager, settings: Settings, *, has_one_role: bool | None = None
+) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        db: the database as the role that serves; open.
+        settings: the service's.
+        has_one_role: whether that role is the one that migrates; None: find out whose the tables
+            are.
+
+    Raises:
+        UnavailableError: the database is out of reach.
+    """
+    async with db.make_connection() as connection:
+        began = time.time()
+        facts = (await connection.execute(_FACTS)).mappings().one()
+        middle = (began + time.time()) / 2
+    is_current = await schema_is_current(db.engine)
+    origin = await _origin(db) if is_current else None
+    drift = abs(facts["clock"].timestamp() - middle)
+    return [
+        *_database(facts, is_current=is_current),
+        *_durability(facts),
+        _roles(facts, has_one_role=facts["is_owner"] if has_one_role is None else has_one_role),
+        _connections(facts, settings),
+        _clock(drift),
+        _mail(settings),
+        _passwords(settings),
+        _throttle(settings),
+        _clients(settings, origin),
+    ]
+
+
+async def _origin(db: DBSessionManager) -> Row[Any]:
+    audit, since = audit_table(table_of(UserModel)), first_id(datetime.now(UTC) - DAY)
+    return await db.run(lambda unit: origin_of_sign_ins(unit, audit, since), read_only=True)
+
+
+def _database(facts: Any, *, is_current: bool) -> Iterator[Finding]:
+    told = {"version": facts["version_text"]}
+    if facts["version"] < OLDEST_SERVER:
+        yield Finding("fail", "database", "database_old", told)
+    else:
+        yield Finding("ok", "database", "database", told)
+    if is_current:
+        yield Finding("ok", "schema", "schema")
+    else:
+        yield Finding("fail", "schema", "schema_behind")
+
+
+def _durability(facts: Any) -> Iterator[Finding]:
+    is_durable = True
+    for name in ("fsync", "full_page_writes"):
+        if facts[name] != "on":
+            is_durable = False
+            yield Finding("fail", "durability", "setting_off", {"name": name})
+    if facts["synchronous_commit"] == "off":
+        is_durable = False
+        yield Finding("fail", "durability", "commit_off")
+    if is_durable:
+        yield Finding("ok", "durability", "durable")
+
+
+def _roles(facts: Any, *, has_one_role: bool) -> Finding:
+    if facts["is_superuser"]:
+        return Finding("warn", "roles", "superuser")
+    if has_one_role:
+        return Finding("warn", "roles", "one_role")
+    if facts["may_create"]:
+        return Finding("warn", "roles", "may_create")
+    return Finding("ok", "roles", "roles")
+
+
+def _connections(facts: Any, settings: Settings) -> Finding:
+    wanted, allowed = settings.connections, facts["max_connections"]
+    told = {"wanted": str(wanted), "allowed": str(allowed)}
+    if wanted > allowed - 5:
+        return Finding("warn", "connections", "connections_many", told)
+    return Finding("ok", "connections", "connections", told)
+
+
+def _clock(drift: float) -> Finding:
+    if drift > CLOCK_TOLERANCE:
+        return Finding("warn", "clock", "clock_off", {"seconds": f"{drift:.0f}"})
+    return Finding("ok", "clock", "clock", {"time": f"{datetime.now(UTC):%H:%M:%S}"})
+
+
+def _mail(settings: Settings) -> Finding:
+    if settings.mail_server is None:
+        told = {"folder": str(settings.mail_folder)}
+        return Finding("warn", "mail", "no_mail_server", told)
+    return Finding("ok", "mail", "mail", {"server": str(settings.mail_server)})
+
+
+def _passwords(settings: Settings) -> Finding:
+    told = {"minimum": str(settings.password_min), "nist": str(NIST_ALONE)}
+    if settings.password_min < NIST_ALONE:
+        return Finding("warn", "passwords", "passwords_short", told)
+    return Finding("ok", "passwords", "passwords", told)
+
+
+def _throttle(settings: Settings) -> Finding:
+    if settings.throttle == "off":
+        return Finding("warn", "throttle", "throttle_off")
+    return Finding("ok", "throttle", "throttle")
+
+
+def _clients(settings: Settings, origin: Row[Any] | None) -> Finding:
+    """See whether a proxy stands in front and nobody said so: all clients then share one limit."""
+    if settings.trusted_proxies:
+        believed = ", ".join(map(str, settings.trusted_proxies))
+        return Finding("ok", "clients", "clients_trusted", {"believed": believed})
+    if (
+        origin is not None
+        and origin.sign_ins >= CROWD_SIGN_INS
+        and origin.users >= CROWD_USERS
+        and origin.addresses == 1
+    ):
+        told = {"sign_ins": str(origin.sign_ins), "address": origin.address}
+        return Finding("warn", "clients", "clients_one", told)
+    return Finding("ok", "clients", "clients")

@@ -1,0 +1,71 @@
+"""What was found in looking at the system, in words; English is the command line's."""
+
+from denizen.doctor import Finding
+from denizen.pages.words import Words
+
+
+def finding_text(words: Words, finding: Finding) -> str:
+    """Give what was looked at, and how it is."""
+    said = finding_sentences(words)[finding.code] % finding.facts
+    return f"{finding_subjects(words)[finding.about]}: {said}"
+
+
+def finding_subjects(words: Words) -> dict[str, str]:
+    """Give what is looked at."""
+    gettext = words.gettext
+    return {
+        "database": gettext("Database"),
+        "schema": gettext("Schema"),
+        "durability": gettext("Durability"),
+        "roles": gettext("Database roles"),
+        "connections": gettext("Connections"),
+        "clock": gettext("Clock"),
+        "mail": gettext("Mail"),
+        "passwords": gettext("Passwords"),
+        "throttle": gettext("Limits"),
+        "clients": gettext("Clients"),
+    }
+
+
+def finding_sentences(words: Words) -> dict[str, str]:
+    """Give the sentence for each code."""
+    gettext = words.gettext
+    return {
+        "database": gettext("PostgreSQL %(version)s"),
+        "database_old": gettext("PostgreSQL %(version)s; 15 is the oldest"),
+        "schema": gettext("up to date"),
+        "schema_behind": gettext(
+            "the database schema is behind this program: run `denizen migrate`"
+        ),
+        "durable": gettext("an acknowledged change survives a crash"),
+        "setting_off": gettext("%(name)s is off: a crash loses or breaks data"),
+        "commit_off": gettext("synchronous_commit is off: a crash loses answers given"),
+        "roles": gettext("the serving role can't change the schema"),
+        "superuser": gettext("the serving role is a superuser: use an ordinary one"),
+        "one_role": gettext("one role owns and serves: set DENIZEN_MIGRATE_URL"),
+        "may_create": gettext("the serving role may create tables: revoke CREATE"),
+        "connections": gettext("up to %(wanted)s of the server's %(allowed)s"),
+        "connections_many": gettext(
+            "up to %(wanted)s of the server's %(allowed)s: lower DENIZEN_DATABASE_POOL_SIZE"
+        ),
+        "clock": gettext("agrees with the database's (%(time)s UTC)"),
+        "clock_off": gettext("%(seconds)s s away from the database's: set up NTP"),
+        "mail": gettext("handed over to %(server)s"),
+        "no_mail_server": gettext(
+            "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL"
+        ),
+        "passwords": gettext("at least %(minimum)s characters"),
+        "passwords_short": gettext(
+            "at least %(minimum)s characters; NIST asks for %(nist)s without 2FA"
+        ),
+        "throttle": gettext("tries are limited per account and network"),
+        "throttle_off": gettext(
+            "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on"
+        ),
+        "clients": gettext("their addresses are those of the connections"),
+        "clients_trusted": gettext("X-Forwarded-For is believed of %(believed)s"),
+        "clients_one": gettext(
+            "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
+            "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
+        ),
+    }
