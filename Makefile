@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz faults-import check format words bench bench-bulk styles build clean
+.PHONY: help serve test fuzz faults-import check format words bench bench-bulk styles screenshots build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ STYLES_OUT ?= styles-results
 
 styles: $(VENV)/installed-dev ## measure five styles of one users slice (20 minutes)
 	PYTHONPATH=src:tests:examples $(BIN)/python -m bench.styles $(STYLES_OUT)
+
+screenshots: $(VENV)/installed-dev ## photograph the main pages into docs/screenshots
+	PYTHONPATH=src:tests $(BIN)/python docs/screenshots.py
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments
 	rm -rf dist && mkdir dist

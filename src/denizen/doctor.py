@@ -40,7 +40,9 @@ _FACTS: Final = text(
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
            (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
            (SELECT pg_get_userbyid(relowner) = current_user FROM pg_class
-            WHERE oid = to_regclass('users')) AS is_owner
+            WHERE oid = to_regclass('users')) AS is_owner,
+           to_regclass('ix_users_email_key_parts') IS NOT NULL
+           AND to_regclass('ix_users_username_key_parts') IS NOT NULL AS has_trigrams
     """
 )
 # a sentence for each finding; the pages have them in two languages
@@ -64,6 +66,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "clock_off": "%(seconds)s s away from the database's: set up NTP",
     "mail": "handed over to %(server)s",
     "no_mail_server": "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL",
+    "search": "served by trigrams",
+    "search_slow": (
+        "reads all users: create the extension pg_trgm and the two indexes of decision record 0008"
+    ),
     "passwords": "at least %(minimum)s characters",
     "passwords_short": "at least %(minimum)s characters; NIST asks for %(nist)s without 2FA",
     "throttle": "tries are limited per account and network",
@@ -126,6 +132,7 @@ async def examine(
         _roles(facts, has_one_role=facts["is_owner"] if has_one_role is None else has_one_role),
         _connections(facts, settings),
         _clock(drift),
+        *(_search(facts) if is_current else ()),
         _mail(settings),
         _passwords(settings),
         _throttle(settings),
@@ -185,6 +192,13 @@ def _clock(drift: float) -> Finding:
     if drift > CLOCK_TOLERANCE:
         return Finding("warn", "clock", "clock_off", {"seconds": f"{drift:.0f}"})
     return Finding("ok", "clock", "clock", {"time": f"{datetime.now(UTC):%H:%M:%S}"})
+
+
+def _search(facts: Any) -> Iterator[Finding]:
+    if facts["has_trigrams"]:
+        yield Finding("ok", "search", "search")
+    else:
+        yield Finding("warn", "search", "search_slow")
 
 
 def _mail(settings: Settings) -> Finding:

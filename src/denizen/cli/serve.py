@@ -240,7 +240,8 @@ async def _first_admin_token(settings: Settings, urls: Urls) -> str | None:
 def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev: bool) -> None:
     base = settings.service_url
     where = f"embedded, in {settings.data_dir}" if urls.is_embedded else describe_url(urls.serving)
-    rows = {"service": f"{base}/", "my account": f"{base}/account", "database": where}
+    rows = {"service": f"{base}/", "console": f"{base}/console", "my account": f"{base}/account"}
+    rows["database"] = where
     if settings.docs == "on":
         rows["API docs"] = f"{base}/docs"
     rows["mail"] = str(settings.mail_server or f"as files in {settings.mail_folder}")

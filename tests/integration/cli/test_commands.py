@@ -200,6 +200,16 @@ def test_doctor_finds_a_database_that_may_lose_data(folder: Path, databases: Dat
     assert "fsync" in done.stdout
 
 
+def test_doctor_warns_where_a_search_reads_everybody(folder: Path, databases: Databases) -> None:
+    """The indexes of trigrams are missed, and what mends it is named."""
+    assert _finding(folder, databases, "search")[0] == "ok"
+    asyncio.run(databases.run("DROP INDEX ix_users_email_key_parts"))
+
+    status, said = _finding(folder, databases, "search")
+    assert status == "warn"
+    assert "pg_trgm" in said
+
+
 _SIGN_IN = """
 INSERT INTO audit_events (user_id, id, action, actor_kind, address, before, after)
 SELECT ('00000000-0000-7000-8000-' || lpad((n % {users})::text, 12, '0'))::uuid,

@@ -20,6 +20,7 @@ def finding_subjects(words: Words) -> dict[str, str]:
         "roles": gettext("Database roles"),
         "connections": gettext("Connections"),
         "clock": gettext("Clock"),
+        "search": gettext("Search by parts"),
         "mail": gettext("Mail"),
         "passwords": gettext("Passwords"),
         "throttle": gettext("Limits"),
@@ -53,6 +54,11 @@ def finding_sentences(words: Words) -> dict[str, str]:
         "mail": gettext("handed over to %(server)s"),
         "no_mail_server": gettext(
             "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL"
+        ),
+        "search": gettext("served by trigrams"),
+        "search_slow": gettext(
+            "reads all users: create the extension pg_trgm and the two indexes of decision"
+            " record 0008"
         ),
         "passwords": gettext("at least %(minimum)s characters"),
         "passwords_short": gettext(
