@@ -34,16 +34,6 @@ window.addEventListener("pageshow", (event) => {
   }
 });
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  const word = button.textContent;
-  button.hidden = !navigator.clipboard;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
-    button.textContent = button.dataset.copied;
-    setTimeout(() => { button.textContent = word; }, 2000);
-  });
-}
-
 // what is under way is looked at every second; each tenth of it is said to who can't see it
 const running = document.querySelector("[data-poll]");
 if (running) {

@@ -17,7 +17,7 @@ NEW = f"{KEYS}/new"
 
 
 def _secret(page: Page) -> str:
-    return "".join(re.findall(r"dzk_[A-Za-z0-9_-]{64}", page.text))
+    return "".join(re.findall(r"dzk_[A-Za-z0-9_-]{64}", page.text)[:1])
 
 
 async def _keys(denizen: Denizen[UserModel]) -> list[Key]:
