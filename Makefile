@@ -82,7 +82,7 @@ bench-bulk: $(VENV)/installed-dev ## import and export a million users, against 
 
 STYLES_OUT ?= styles-results
 
-styles: $(VENV)/installed-dev ## measure five styles of one users slice (some minutes)
+styles: $(VENV)/installed-dev ## measure five styles of one users slice (20 minutes)
 	PYTHONPATH=src:tests:examples $(BIN)/python -m bench.styles $(STYLES_OUT)
 
 build: $(VENV)/installed-dev ## build the wheel and try it in clean environments

@@ -72,16 +72,17 @@ def _table() -> Iterator[str]:
 
 
 def _seen() -> dict[int, dict[str, str]]:
-    """Give by row what was seen in which of the sketches."""
-    found: dict[int, dict[str, str]] = defaultdict(dict)
+    """Give by row what was seen, and in which of the sketches."""
+    letters: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     contract: list[dict[str, Any]] = json.loads(FIGURES.read_text("utf-8"))["contract"]
     for one in contract:
         for letter, cell in one["found"].items():
             if not cell["holds"]:
-                told = found[one["row"]]
-                before = told.get(cell["seen"])
-                told[cell["seen"]] = f"{before}, {letter}" if before else letter
-    return found
+                letters[one["row"]][cell["seen"]].add(letter)
+    return {
+        row: {words: ", ".join(sorted(found)) for words, found in seen.items()}
+        for row, seen in letters.items()
+    }
 
 
 def _proofs() -> dict[int, list[tuple[str, str, str]]]:

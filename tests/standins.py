@@ -1,13 +1,14 @@
 """What stands where a database stands, for the tests that need none.
 
-Each holds state and answers from it. None reads SQL and none counts calls: a stand-in that answers
+`Rows` and `Memory` are fakes: they hold state and answer from it. `Alike` is a stub: it answers
+whatever it is asked with the same. None reads SQL and none counts calls: a stand-in that answers
 the second SELECT with this and the third with that is the implementation, written down once more.
 """
 
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from styles.e_repository.model import User
 from styles.e_repository.ports import UnitOfWork
@@ -49,20 +50,58 @@ class Rows:
     scalar = scalars = execute
 
 
-class Units:
-    """A manager whose units all have the same rows."""
+class Alike:
+    """A session that finds the same row wherever it looks, or none; `error` is what commits give.
 
-    def __init__(self, db: Rows) -> None:
-        self._db = db
+    It is its own result, and the manager of the units that have it.
+    """
+
+    def __init__(self, row: Any = None, error: Exception | None = None) -> None:
+        self.row = row
+        self.error = error
+        self.rowcount = 0 if row is None else 1
+
+    def add(self, row: object) -> None:
+        """Have nothing to keep."""
+
+    async def flush(self, _objects: Any = None) -> None:
+        """Have nothing to write."""
+
+    async def commit(self) -> None:
+        """Have nothing to commit, or fail."""
+        if self.error is not None:
+            raise self.error
+
+    rollback = refresh = delete = flush
+
+    async def get(self, *_: Any, **__: Any) -> Any:
+        """Find the row."""
+        return self.row
+
+    scalar = get
+
+    async def execute(self, *_: Any) -> Self:
+        """Give a result."""
+        return self
+
+    scalars = execute
+
+    def all(self) -> list[Any]:
+        """Give the row as all rows."""
+        return [] if self.row is None else [self.row]
+
+    def scalar_one_or_none(self) -> Any:
+        """Give the row."""
+        return self.row
 
     async def run(self, unit: Callable[[Any], Awaitable[T]], *, read_only: bool = False) -> T:
         """Run a unit."""
-        return await unit(self._db)
+        return await unit(self)
 
     @contextlib.asynccontextmanager
-    async def get_session(self) -> AsyncIterator[Rows]:
+    async def get_session(self, *, read_only: bool = False) -> AsyncIterator[Self]:
         """Open a unit."""
-        yield self._db
+        yield self
 
 
 class Memory:

@@ -1,4 +1,4 @@
-"""The chart of `make styles`: six panels of bars, plain SVG, readable on light and on dark."""
+"""The chart of `make styles`: eight panels of bars, plain SVG, readable on light and on dark."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -24,15 +24,21 @@ COLOURS: Final = {
     "letter_case": "#4477aa",
     "tenant": "#66aadd",
     "audit_row": "#aaccee",
+    "create_user": "#4477aa",
+    "change_email": "#66aadd",
+    "delete_user": "#aaccee",
 }
 _HEAD: Final = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"
  font-family="system-ui, sans-serif" font-size="12">
 <title>Five styles of one users slice, measured</title>
 <style>
- text {{ fill: #222 }} .muted {{ fill: #666 }} .track {{ fill: #8883 }}
- @media (prefers-color-scheme: dark) {{ text {{ fill: #eee }} .muted {{ fill: #aaa }} }}
+ text {{ fill: #222 }} .muted {{ fill: #666 }} .track {{ fill: #8883 }} .ground {{ fill: #fff }}
+ @media (prefers-color-scheme: dark) {{
+  text {{ fill: #eee }} .muted {{ fill: #aaa }} .ground {{ fill: #161616 }}
+ }}
 </style>
+<rect class="ground" width="100%" height="100%"/>
 <text x="16" y="24" font-size="16" font-weight="600">One users slice in five styles</text>
 <text x="16" y="42" class="muted">(a) first sketch   (b) second sketch   (c) verbs on the model\
    (d) free functions   (e) repository and service</text>
@@ -59,8 +65,8 @@ def _panels(figures: Figures) -> Iterator[tuple[str, Bars, float]]:
     )
     reached = figures["branches"]
     yield (
-        "decision branches tested without a database, %",
-        {n: [("plain", round(100 * c["reached"] / c["branches"]))] for n, c in reached.items()},
+        "decision branches tested without a database, by fakes, %",
+        {n: [("plain", round(100 * c["fakes"] / c["branches"]))] for n, c in reached.items()},
         100,
     )
     new = figures["changes"][NEW_SCENARIO]
@@ -68,6 +74,15 @@ def _panels(figures: Figures) -> Iterator[tuple[str, Bars, float]]:
     yield _scaled(
         "lines touched: letter case, tenant column, audit row",
         {n: [(c, figures["changes"][c][n]["lines"]) for c in CHANGES] for n in STYLES},
+    )
+    heard, took = figures["statements"], figures["latency"]
+    yield _scaled(
+        "statements: sign-up, change of address, erasure",
+        {n: [(s, heard[s][n]["statements"]) for s in heard] for n in STYLES},
+    )
+    yield _scaled(
+        "processor's time of the same three, ms",
+        {n: [(s, took[s][n]["cpu"]["ms"]) for s in took] for n in STYLES},
     )
     for kind, title in (("typos", "typos"), ("transactions", "transaction mistakes")):
         counts = {n: caught(figures, kind, n) for n in STYLES}

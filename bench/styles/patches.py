@@ -5,7 +5,6 @@ import sys
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from bench.styles.copies import (
     copy_styles,
     folder_of,
     is_kept,
-    leaving,
     patches_of,
     try_contract,
 )
@@ -28,16 +26,6 @@ from bench.styles.tools import mypy, put_under, ruff
 from denizen.db.testing import Databases
 
 TYPED = "cde"
-
-
-@dataclass(frozen=True, slots=True)
-class Patched:
-    """A copy with patches: of which style, and what more is asked of it."""
-
-    name: str
-    letter: str
-    folder: Path
-    options: tuple[str, ...]
 
 
 def try_contracts(server: Databases, *, jobs: int) -> list[dict[str, Any]]:
@@ -69,62 +57,57 @@ def try_contracts(server: Databases, *, jobs: int) -> list[dict[str, Any]]:
 
 
 def try_patches(server: Databases, breaks: dict[str, str], *, jobs: int) -> None:
-    """Apply every prepared patch to a copy and see that it does what it is for, and nothing else.
+    """Apply every prepared change to a copy and see that it does what it is for, and nothing else.
 
     Raises:
         RuntimeError: one does not.
     """
     with tempfile.TemporaryDirectory(prefix="styles-patches-") as temporary:
-        copies = [*_changed(Path(temporary)), *_left(Path(temporary))]
-        with ThreadPoolExecutor(jobs) as pool:
-            runs = pool.map(
-                lambda copy: try_contract(
-                    copy.folder, server, copy.letter, "--outer", "--stop", *copy.options
-                ),
-                copies,
+        folder = Path(temporary)
+        copies = {
+            (change, letter): copy_styles(
+                folder / f"{change}_{letter}", *patches_of(change, letter)
             )
-            for copy, found in zip(copies, runs, strict=True):
+            for change in (*CHANGES, NEW_SCENARIO)
+            for letter in STYLES
+        }
+
+        def ask(key: tuple[str, str]) -> list[Any] | None:
+            change, letter = key
+            options = ("--outer", "--stop", f"--change={change}")
+            return try_contract(copies[key], server, letter, *options)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            for (change, letter), found in zip(copies, pool.map(ask, copies), strict=True):
                 if not is_kept(found, breaks):
                     last = found[-1] if found else "it does not even start"
-                    raise RuntimeError(f"{copy.name} in ({copy.letter}): {last}")
-        _ask_tools(Path(temporary) / "tools", [copy for copy in copies if copy.letter in TYPED])
+                    raise RuntimeError(f"{change} in ({letter}): {last}")
+        typed = [(change, n, copy) for (change, n), copy in copies.items() if n in TYPED]
+        see_tools(folder / "tools", typed)
 
 
-def _changed(folder: Path) -> list[Patched]:
-    return [
-        Patched(
-            change,
-            letter,
-            copy_styles(folder / f"{change}_{letter}", *patches_of(change, letter)),
-            (f"--change={change}",),
-        )
-        for change in (*CHANGES, NEW_SCENARIO)
-        for letter in STYLES
-    ]
+def see_tools(folder: Path, copies: list[tuple[str, str, Path]]) -> None:
+    """See that patched code is formatted, typed and linted like the rest.
 
+    Args:
+        folder: a new one, to work in.
+        copies: of each its name, the letter of its style, and where it is.
 
-def _left(folder: Path) -> list[Patched]:
-    steps = leaving()
-    return [
-        Patched(patch.stem, "c", copy_styles(folder / f"leaving{number}", *steps[:number]), ())
-        for number, patch in enumerate(steps, 1)
-    ]
-
-
-def _ask_tools(folder: Path, copies: list[Patched]) -> None:
-    """See that patched code is formatted, typed and linted like the rest."""
+    Raises:
+        RuntimeError: it is not.
+    """
     folder.mkdir()
-    for letter in TYPED:
+    for letter in {letter for _, letter, _ in copies}:
         put_under(f"usual_{letter}", SOURCE, letter, folder)
-    for number, copy in enumerate(copies):
-        put_under(f"patched{number}", copy.folder / "styles", copy.letter, folder)
-        _see_format(folder_of(copy.letter, copy.folder / "styles"))
+    for number, (_, letter, copy) in enumerate(copies):
+        put_under(f"patched{number}", copy / "styles", letter, folder)
+        _see_format(folder_of(letter, copy / "styles"))
     for ask in (mypy, ruff):
         sayings = ask(folder)
-        for number, copy in enumerate(copies):
-            usual = sayings.get(f"usual_{copy.letter}", Counter())
+        for number, (name, letter, _) in enumerate(copies):
+            usual = sayings.get(f"usual_{letter}", Counter())
             if more := sayings.get(f"patched{number}", Counter()) - usual:
-                raise RuntimeError(f"{copy.name} in ({copy.letter}): {', '.join(more)}")
+                raise RuntimeError(f"{name} in ({letter}): {', '.join(more)}")
 
 
 def _see_format(folder: Path) -> None:

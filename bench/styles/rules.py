@@ -21,6 +21,10 @@ RULES: Final[dict[str, str]] = {
         "What the wire carries during one successful call on a warm pool: statements as SQLAlchemy "
         "sends them, and how many BEGINs the driver hears. COMMIT and ROLLBACK are not counted."
     ),
+    "lost_races": (
+        "What a change of address is answered over HTTP when its transaction loses one race: the "
+        "first UPDATE is refused with SQLSTATE 40001, the next would pass. 200: the unit was rerun."
+    ),
     "latency": (
         "One caller, local PostgreSQL without fsync, a hash that costs nothing, nothing printed. "
         "The styles take turns at every call; of each round and style the median call counts, as "
@@ -31,14 +35,17 @@ RULES: Final[dict[str, str]] = {
     "branches": (
         "Decision branches are the two ways of every `if`, `for` and `while`, and each `except`, "
         "in the style's modules without the session manager. Reached without a database: those "
-        "that `tests/unit/styles` enters, with stand-ins that are handed in, hold state, read no "
-        "SQL and count no calls."
+        "that `tests/unit/styles` enters with stand-ins that are handed in, read no SQL and count "
+        "no calls. By fakes: stand-ins that hold state, so that a second call sees the first. By "
+        "stubs: one that finds the same row wherever it looks, or none. Lines are those of the "
+        "tests and of the stand-ins that they name."
     ),
     "imports": (
         "Over the style's own modules and denizen's. Fan-in: how many modules of the style import "
         "its model. Cycles: modules of the style that import themselves through others. The model "
         "reaches a session when some chain of imports leads from it to `sqlalchemy.ext.asyncio`, "
-        "an engine when one leads to `create_async_engine` (in (c) to (e) `denizen.db.engine`)."
+        "an engine when one leads to `create_async_engine` (in (c) to (e) `denizen.db.engine`). "
+        "The packages' `__init__`, front doors that import everything, are not followed."
     ),
     "mistakes": (
         "`examples/styles/mistakes`: each patch plants one mistake in every style that can make "
@@ -49,6 +56,13 @@ RULES: Final[dict[str, str]] = {
     ),
     "leaving": (
         "`examples/styles/leaving`: four patches, one on top of the other, that lead from (c) to "
-        "(e); counted like the changes. After each the contract holds, and mypy and ruff pass."
+        "(e); counted like the changes. After each the contract holds, as far as it asks the outer "
+        "interface, and mypy and ruff say nothing new: that took the seconds told. Statements as "
+        "above; latency as above, after the last step, in the same rounds as the others."
+    ),
+    "uses": (
+        "Calls in `src/denizen` outside `db/` whose first argument is called `db` or `unit`, by "
+        "the name of what is called: the verbs of `UserModel`, and the two functions that do the "
+        "writing of `create` and `update` on a row that is at hand."
     ),
 }

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from styles.outer import STYLES
 
-from bench.styles.copies import CHANGES, NEW_SCENARIO, SOURCE, Touched, folder_of, leaving, numstat
+from bench.styles.copies import CHANGES, NEW_SCENARIO, SOURCE, Touched, folder_of, numstat
 
 _NO_CODE: Final = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
@@ -24,7 +24,6 @@ def sizes() -> dict[str, Any]:
             change: {letter: _touched(_patch(change, letter)) for letter in STYLES}
             for change in (*CHANGES, NEW_SCENARIO)
         },
-        "leaving": [{"step": p.stem[2:].replace("_", " ")} | _touched(p) for p in leaving()],
     }
 
 

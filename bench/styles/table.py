@@ -22,11 +22,13 @@ def table(figures: Figures) -> str:
         ("size", _sizes(figures)),
         ("changes", _changes(figures)),
         ("statements", _statements(figures)),
+        ("lost_races", _lost_races(figures)),
         ("latency", _latency(figures)),
         ("branches", _branches(figures)),
         ("imports", _imports(figures)),
         ("mistakes", _mistakes(figures)),
         ("leaving", _leaving(figures)),
+        ("uses", _uses(figures)),
     )
     return "\n".join(
         line for name, lines in parts for line in (f"\n{head}", *lines, f"  {name}: {RULES[name]}")
@@ -43,8 +45,10 @@ def verdicts(figures: Figures) -> dict[str, Any]:
     for kind, planted in figures["mistakes"].items():
         for one in planted:
             found |= {f"{kind}: {one['name']} ({n})": who for n, who in one["first"].items()}
-    for part in ("packages", "changes", "leaving", "statements", "branches", "imports"):
+    for part in ("packages", "changes", "statements", "lost_races", "branches", "imports"):
         found[part] = figures[part]
+    for step in figures["leaving"]["steps"]:
+        found[f"leaving: {step['step']}"] = {k: v for k, v in step.items() if k != "seconds"}
     return found
 
 
@@ -90,21 +94,29 @@ def _statements(figures: Figures) -> Iterator[str]:
         yield _line(f"statements, transactions: {scenario}", told)
 
 
+def _lost_races(figures: Figures) -> Iterator[str]:
+    yield _line("answered after a lost race", figures["lost_races"])
+
+
 def _latency(figures: Figures) -> Iterator[str]:
     for scenario, cells in figures["latency"].items():
         for kind in ("wall", "cpu"):
-            told = {
-                n: "{ratio:.2f} ({low:.2f}-{high:.2f})".format(**one[kind])
-                for n, one in cells.items()
-            }
+            told = {n: _ratio(one[kind]) for n, one in cells.items()}
             yield _line(f"{kind}, of (c)'s: {scenario}", told)
+
+
+def _ratio(took: dict[str, float]) -> str:
+    return "{ratio:.2f} ({low:.2f}-{high:.2f})".format(**took)
 
 
 def _branches(figures: Figures) -> Iterator[str]:
     cells = figures["branches"]
-    told = {n: f"{one['reached']} of {one['branches']}" for n, one in cells.items()}
-    yield _line("branches reached without a database", told)
-    yield _line("lines of tests for that", {n: c["test_lines"] for n, c in cells.items()})
+    for kind in ("fakes", "stubs"):
+        told = {n: f"{one[kind]} of {one['branches']}" for n, one in cells.items()}
+        yield _line(f"branches reached without a database, by {kind}", told)
+        yield _line(
+            f"lines for that, {kind} included", {n: c[f"{kind}_lines"] for n, c in cells.items()}
+        )
 
 
 def _imports(figures: Figures) -> Iterator[str]:
@@ -131,5 +143,19 @@ def _mistakes(figures: Figures) -> Iterator[str]:
 
 
 def _leaving(figures: Figures) -> Iterator[str]:
-    for one in figures["leaving"]:
-        yield _line(f"from (c) to (e): {one['step']}", {"c": f"{one['lines']} in {one['files']}"})
+    for one in figures["leaving"]["steps"]:
+        lines = one["added"] + one["deleted"]
+        yield _line(f"from (c) to (e): {one['step']}", {"c": f"{lines} in {one['files']}"})
+        heard = one["statements"].items()
+        told = " + ".join(f"{c['statements']} in {c['transactions']}" for _, c in heard)
+        yield _line("  statements, transactions after it", {"c": told})
+        yield _line("  answered after a lost race", {"c": one["lost_race"]})
+        yield _line("  seconds to see that nothing broke", {"c": one["seconds"]})
+    for scenario, took in figures["leaving"]["latency"].items():
+        for kind in ("wall", "cpu"):
+            yield _line(f"{kind} after all steps, of (c)'s: {scenario}", {"c": _ratio(took[kind])})
+
+
+def _uses(figures: Figures) -> Iterator[str]:
+    for name, count in figures["uses"].items():
+        yield _line(f"calls in denizen: {name}", {"c": count})

@@ -92,9 +92,9 @@ class Style(Protocol):
         ...
 
 
-def load(letter: str) -> Style:
-    """Import a style by its letter."""
-    found: Any = importlib.import_module(f"styles.{STYLES[letter]}")
+def load(name: str) -> Style:
+    """Import a style by its letter, or a copy of one by its package's full name."""
+    found: Any = importlib.import_module(f"styles.{STYLES[name]}" if name in STYLES else name)
     return found  # type: ignore[no-any-return]  # a module is known by what it has
 
 

@@ -21,6 +21,7 @@ from denizen.account.routes import AccountRoutes
 from denizen.account.scenarios import AccountScenarios
 from denizen.audit.routes import AuditRoutes
 from denizen.audit.scenarios import AuditScenarios
+from denizen.backups.scenarios import BackupScenarios
 from denizen.clock import Clock
 from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
@@ -135,6 +136,7 @@ class Denizen(Generic[U]):
         transport = transport or _transport(settings)
         self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
         self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
+        self.backups: BackupScenarios[U] = BackupScenarios(parts)
         self.exports: ExportScenarios[U] = ExportScenarios(parts)
         self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
         self.gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)

@@ -4,22 +4,16 @@ With the keyboard alone, with text twice as large, with what the script adds.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
+from looks import faults
 from tabs import Site, Tab
 
 PASSWORD = "a fine long passphrase 77"
 LONG_NAME = "wolfeschlegelsteinhausenbergerdorff-wolfeschlegelsteinhausen"
 USERS = "/console/users"
-WIDTHS = (320, 768, 1280)
-AXE: dict[str, dict[str, Any]] = {
-    "light": {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}},
-    "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},  # the rest is the same
-}
 OUTSIDE = (
     "/",
     "/account/sign-in",
@@ -53,7 +47,7 @@ def test_pages_hold_up(chromium: Browser, site: Site, locale: str) -> None:
     tab = Tab(context.new_page(), site).listen()
     found: list[str] = []
     for state in _states(tab):
-        found += (f"{state}: {one}" for one in _faults(tab.page))
+        found += (f"{state}: {one}" for one in faults(tab.page))
 
     assert found == []
     assert tab.heard == []
@@ -96,7 +90,7 @@ def test_users_of_the_console_hold_up(chromium: Browser, site: Site, locale: str
     tab = Tab(context.new_page(), site).listen()
     found: list[str] = []
     for state in _users_states(tab, Tab(context.new_page(), site).listen()):
-        found += (f"{state}: {one}" for one in _faults(tab.page))
+        found += (f"{state}: {one}" for one in faults(tab.page))
 
     assert found == []
     assert tab.heard == []
@@ -140,23 +134,6 @@ def _users_states(tab: Tab, second: Tab) -> Iterator[str]:
     tab.fill(email="bob@example.org", username="bob")
     tab.open(f"{USERS}/bulk?act=disable&all=yes")
     yield "bulk"
-
-
-def _faults(page: Page) -> Iterator[str]:
-    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme)
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 800})
-            if (needed := page.evaluate("document.documentElement.scrollWidth")) > width:
-                yield f"{needed} px wide at {width}"
-        violations = Axe().run(page, options=AXE[scheme]).response["violations"]
-        yield from (f"{scheme}: {one['id']} {one['nodes'][0]['html']}" for one in violations)
-    page.set_viewport_size({"width": 640, "height": 800})
-    page.evaluate("document.documentElement.style.fontSize = '200%'")
-    if (needed := page.evaluate("document.documentElement.scrollWidth")) > 640:
-        yield f"{needed} px wide at 640 with text twice as large"
-    page.evaluate("document.documentElement.style.fontSize = ''")
 
 
 def test_keyboard_and_script_help(chromium: Browser, site: Site) -> None:

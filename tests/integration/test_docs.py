@@ -26,6 +26,18 @@ def test_reference_is_what_the_code_says() -> None:
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == made.stdout
 
 
+def test_sketch_is_what_its_tests_say() -> None:
+    """`docs/sketch.md` is what `docs/sketch.py` writes, and every row of it has a proof."""
+    made = subprocess.run(
+        [sys.executable, "docs/sketch.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert (ROOT / "docs" / "sketch.md").read_text(encoding="utf-8") == made.stdout
+    rows = [line.split(" | ") for line in made.stdout.splitlines() if re.match(r"\| \d", line)]
+    assert [int(row[0].strip("| ")) for row in rows] == list(range(1, 25))
+    assert all("test_" in row[-1] and row[2] for row in rows)
+
+
 def test_every_page_is_in_the_docs(settings: Settings) -> None:
     """Each path that `docs/pages.md` lists is there, and each that is there is listed."""
     listed = re.findall(r"`(/[^`?]*)`", (ROOT / "docs" / "pages.md").read_text(encoding="utf-8"))

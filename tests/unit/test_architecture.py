@@ -10,6 +10,7 @@ import pytest
 
 import denizen
 import house_rules
+from denizen.db.model import Verbs
 
 SOURCE = Path(denizen.__file__).parent
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -28,6 +29,38 @@ def test_nothing_ends_or_opens_a_transaction_outside_the_data_layer() -> None:
     assert house_rules.check(SOURCE) == []
     for style in ("c_model_verbs", "d_functions", "e_repository"):
         assert house_rules.check(EXAMPLES / "styles" / style) == []
+
+
+def test_verbs_stand_in_one_base_alone() -> None:
+    """No model but the base has a verb: there is no copy that could go its own way."""
+    verbs = {name for name, verb in vars(Verbs).items() if isinstance(verb, classmethod)}
+    models = {path: tree for path, tree in TREES.items() if path.name == "model.py"}
+    copies = {
+        f"{path.relative_to(SOURCE).as_posix()}:{name}"
+        for path, node in _methods(models)
+        for name in {node.name} & verbs
+    }
+
+    assert copies == {f"db/model.py:{name}" for name in verbs}
+
+
+def test_whatever_awaits_in_a_model_takes_the_unit() -> None:
+    """What a model asks the database, it asks through the `db` that it was handed."""
+    models = {path: tree for path, tree in TREES.items() if path.name == "model.py"}
+    asking = [node for _, node in _methods(models) if isinstance(node, ast.AsyncFunctionDef)]
+
+    assert asking
+    for node in asking:
+        _itself, first, *_ = node.args.args
+        assert first.annotation is not None, node.name
+        assert (first.arg, ast.unparse(first.annotation)) == ("db", "Db"), node.name
+
+
+def _methods(trees: dict[Path, ast.Module]) -> Iterator[tuple[Path, FUNCTIONS]]:
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield from ((path, inner) for inner in node.body if isinstance(inner, FUNCTIONS))
 
 
 def test_functions_and_modules_stay_readable() -> None:

@@ -34,8 +34,7 @@ class Crash:
     """One kill: after which statement of which scenario, and what it left.
 
     Attributes:
-        is_whole: all of the scenario is stored,
-    until_no_others, or nothing.
+        is_whole: all of the scenario is stored, or nothing.
         is_kept: it is stored if the scenario came to its end before the kill.
     """
 

@@ -213,6 +213,32 @@ async def failing_commit(watcher: Any, table: str) -> AsyncIterator[None]:
         await watcher.execute(f"DROP TRIGGER late ON {table}")
 
 
+@contextlib.asynccontextmanager
+async def losing_one_race(watcher: Any, table: str) -> AsyncIterator[None]:
+    """Let the first change of a table be refused as a serialization failure, and no other."""
+    await watcher.execute("CREATE SEQUENCE races")  # counts on where a transaction is rolled back
+    await watcher.execute(
+        "CREATE OR REPLACE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF nextval('races') = 1 THEN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END IF; "
+        "RETURN NEW; END $$"
+    )
+    await watcher.execute(
+        f"CREATE TRIGGER lose BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION lose()"
+    )
+    try:
+        yield
+    finally:
+        await watcher.execute(f"DROP TRIGGER lose ON {table}")
+        await watcher.execute("DROP SEQUENCE races")
+
+
+async def answer_after_a_lost_race(ground: Ground) -> int:
+    """Give the status of a change of address whose transaction has to be rerun once."""
+    user_id = await ground.a_user()
+    async with losing_one_race(ground.watcher, "users"):
+        return (await ground.change_email(user_id, "new@example.com")).status_code
+
+
 async def others(watcher: Any, condition: str = "true") -> int:
     """Count the other connections to this database for which a condition of SQL holds."""
     found: int = await watcher.fetchval(

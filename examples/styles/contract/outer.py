@@ -168,7 +168,7 @@ async def fifty_different_sign_ups_all_succeed(ground: Ground) -> None:
     answers = await _at_once(lambda n: ground.sign_up(f"u{n}@example.com", f"u{n}"))
 
     told = _told(answers)
-    hold(told == {201: CALLERS}, f"answered {told}")
+    hold(told == {201: CALLERS}, f"of fifty strangers at once {_words(told)}")
     hold(len((await ground.state()).users) == CALLERS, "not all are stored")
 
 
@@ -224,7 +224,7 @@ async def commit_that_fails_is_never_a_success(ground: Ground) -> None:
         answers = [await act(user_id, 0) for act in _acts(ground).values()]
 
     told = _told(answers)
-    hold(all(status >= 400 for status in told), f"answered {told}")
+    hold(all(status >= 400 for status in told), f"where COMMIT fails {_words(told)}")
     hold(await ground.state() == before, "something is stored")
 
 
@@ -248,7 +248,7 @@ async def erasing_nobody_is_told(ground: Ground) -> None:
     """Erasing somebody who isn't there is a 404, and the audit tells of no erasure."""
     answer = await ground.erase(uuid.uuid4())
 
-    hold(answer.status_code == 404, f"answered {answer.status_code}")
+    hold(answer.status_code == 404, f"erasing nobody is answered {answer.status_code}")
     hold((await ground.state()).audit == (), "the audit tells of an erasure")
 
 
@@ -270,7 +270,10 @@ async def dead_connection_does_not_reach_the_caller(ground: Ground) -> None:
 
     answer = await ground.sign_up("ann@example.com", "ann")
 
-    hold(answer.status_code == 201, f"answered {answer.status_code}")
+    hold(
+        answer.status_code == 201,
+        f"after a restart the next is answered {answer.status_code}",
+    )
 
 
 @holds(row=22, breaks="ab")
@@ -301,7 +304,7 @@ async def taken_is_a_conflict(ground: Ground) -> None:
 
     answer = await ground.sign_up("ann@example.com", "bob")
 
-    hold(answer.status_code == 409, f"answered {answer.status_code}")
+    hold(answer.status_code == 409, f"a taken address is answered {answer.status_code}")
     hold(answer.json().get("code") == "email_taken", "there is no code")
 
 
@@ -328,10 +331,14 @@ def _told(answers: list[httpx.Response]) -> dict[int, int]:
     return dict(sorted(Counter(answer.status_code for answer in answers).items()))
 
 
+def _words(told: dict[int, int]) -> str:
+    return ", ".join(f"{count} are answered {status}" for status, count in told.items())
+
+
 def _one_wins(answers: list[httpx.Response], success: int) -> None:
     told = _told(answers)
     refused = sum(count for status, count in told.items() if status in TAKEN)
-    hold((told.get(success), refused) == (1, len(answers) - 1), f"answered {told}")
+    hold((told.get(success), refused) == (1, len(answers) - 1), f"of fifty at once {_words(told)}")
 
 
 def _acts(

@@ -39,7 +39,7 @@ class Found:
 
 async def make_database(server: Databases, letter: str) -> Databases:
     """Make an empty database with a style's tables."""
-    name = f"styles_{letter}_{secrets.token_hex(4)}"
+    name = f"styles_{secrets.token_hex(8)}"
     await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
     await make_tables(letter, server.on(name).owner_url)
     return server.on(name)

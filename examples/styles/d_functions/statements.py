@@ -25,7 +25,9 @@ async def taken_fields(db: Db, email: str, username: str) -> tuple[str, ...]:
 
 async def lock_user(db: Db, user_id: uuid.UUID) -> User | None:
     """Give a user, locked until the unit ends."""
-    return await db.get(User, user_id, with_for_update={"key_share": True})
+    newest = select(User).where(User.id == user_id).execution_options(populate_existing=True)
+    found: User | None = await db.scalar(newest.with_for_update(key_share=True))
+    return found
 
 
 async def delete_user_row(db: Db, user_id: uuid.UUID) -> bool:

@@ -37,7 +37,9 @@ class SqlUsers:
 
     async def lock(self, user_id: uuid.UUID) -> User | None:
         """Give a user, locked until the unit ends."""
-        return await self._db.get(User, user_id, with_for_update={"key_share": True})
+        newest = select(User).where(User.id == user_id).execution_options(populate_existing=True)
+        found: User | None = await self._db.scalar(newest.with_for_update(key_share=True))
+        return found
 
     async def save(self, user: User, *, version: int | None) -> None:
         """Write a changed user, unless their version is another."""

@@ -2,7 +2,7 @@
 
 import typer
 
-from denizen.cli import audit, bulk, doctor, keys, migrate, serve, settings, users
+from denizen.cli import audit, backup, bulk, doctor, keys, migrate, serve, settings, users
 
 app = typer.Typer(
     name="denizen",
@@ -19,5 +19,7 @@ users.app.command("export")(bulk.export)
 app.add_typer(users.app, name="users")
 app.add_typer(keys.app, name="keys")
 app.command("audit")(audit.audit)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)

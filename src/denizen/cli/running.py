@@ -114,8 +114,15 @@ def with_denizen(data_dir: Path | None, work: Callable[[Denizen[UserModel]], Awa
     """Give what `work` gives, on the service's database, with its schema up to date."""
     settings = Settings.load(data_dir=data_dir)
     with database_of(settings) as urls:
-        bound = settings.model_copy(update={"database_url": SecretStr(urls.serving)})
-        return asyncio.run(_work(bound, urls, work))
+        return work_on(settings, urls, work)
+
+
+def work_on(
+    settings: Settings, urls: Urls, work: Callable[[Denizen[UserModel]], Awaitable[T]]
+) -> T:
+    """Give what `work` gives on this database, with its schema up to date."""
+    bound = settings.model_copy(update={"database_url": SecretStr(urls.serving)})
+    return asyncio.run(_work(bound, urls, work))
 
 
 async def bring_up_to_date(settings: Settings, urls: Urls) -> None:

@@ -45,6 +45,9 @@ __all__ = [
 Kind = Literal["serve", "command"]
 
 DATABASE: Final = "denizen"
+CLUSTER: Final = "postgres"  # in the data folder
+NEW: Final = "postgres-new-"  # what is being made beside it
+READY: Final = "postgres-ready"  # what only has to be put into its place
 OWNER: Final = "denizen_owner"
 SERVING: Final = "denizen"
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
@@ -102,7 +105,7 @@ class EmbeddedServer:
         max_connections: int = 100,
     ) -> None:
         self._folder = data_dir.resolve()
-        self._cluster = self._folder / "postgres"
+        self._cluster = self._folder / CLUSTER
         self._log = self._folder / "postgres.log"
         self._binaries = binaries
         self._kind: Kind = kind
@@ -129,8 +132,13 @@ class EmbeddedServer:
         Raises:
             NoBinariesError: none fits.
         """
-        binaries = _binaries_for(data_dir, bin_dir)
+        binaries = binaries_for(data_dir, bin_dir)
         return cls(data_dir, binaries, durable=durable, max_connections=max_connections)
+
+    @property
+    def binaries(self) -> Binaries:
+        """PostgreSQL's programs, of this server's version."""
+        return self._binaries
 
     @property
     def owner_url(self) -> str:
@@ -192,13 +200,15 @@ class EmbeddedServer:
 
     def _make_cluster(self) -> None:
         """Run initdb beside the final place and rename: a crash leaves nothing half-made."""
-        for leftover in self._folder.glob("postgres-new-*"):
+        for leftover in self._folder.glob(f"{NEW}*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        if not self._cluster.exists() and (self._folder / READY).exists():
+            (self._folder / READY).rename(self._cluster)  # a restore was cut off at its end
         if (self._cluster / "PG_VERSION").exists():
             return
         if self._cluster.exists() and (not self._cluster.is_dir() or any(self._cluster.iterdir())):
             raise EmbeddedDatabaseError(f"{self._cluster} is no PostgreSQL cluster: move it away")
-        new = Path(tempfile.mkdtemp(prefix="postgres-new-", dir=self._folder))
+        new = Path(tempfile.mkdtemp(prefix=NEW, dir=self._folder))
         self._launch.hand_over(new)
         self._run_initdb(new)
         new.rename(self._cluster)
@@ -278,7 +288,7 @@ def use_embedded(data_dir: Path, *, bin_dir: Path | None = None) -> Iterator[Emb
         if (urls := _running_service(folder)) is not None:
             yield urls
             return
-        server = EmbeddedServer(folder, _binaries_for(folder, bin_dir), kind="command")
+        server = EmbeddedServer(folder, binaries_for(folder, bin_dir), kind="command")
         try:
             server.start()
             break
@@ -308,8 +318,28 @@ def _running_service(folder: Path) -> EmbeddedUrls | None:
     return EmbeddedUrls(_url(OWNER, socket_dir), _url(SERVING, socket_dir))
 
 
-def _binaries_for(data_dir: Path, bin_dir: Path | None) -> Binaries:
-    version = data_dir / "postgres" / "PG_VERSION"
+@contextlib.contextmanager
+def owning(data_dir: Path) -> Iterator[None]:
+    """Own the folder while nothing runs in it.
+
+    Raises:
+        AlreadyRunningError: a service or a command uses it.
+        EmbeddedDatabaseError: it can't be used.
+    """
+    folder = data_dir.resolve()
+    _make_folder(folder)
+    with _take_lock(folder, "command", _socket_dir(folder)):
+        yield
+
+
+def binaries_for(data_dir: Path, bin_dir: Path | None = None) -> Binaries:
+    """Find the PostgreSQL that fits the cluster in the folder, or else any.
+
+    Raises:
+        NoBinariesError: there is none.
+        EmbeddedDatabaseError: the cluster can't be read.
+    """
+    version = data_dir / CLUSTER / "PG_VERSION"
     try:
         major = int(version.read_text(encoding="ascii"))
     except (FileNotFoundError, NotADirectoryError):

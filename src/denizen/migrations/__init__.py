@@ -98,6 +98,11 @@ def head(scripts: ScriptDirectory | None = None) -> str:
     return found
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program knows a revision; one that it does not is of a later one."""
+    return _is_known(_scripts(), revision)
+
+
 def _plan(connection: Connection) -> Plan:
     scripts = _scripts()
     current = MigrationContext.configure(connection).get_current_revision()

@@ -17,7 +17,7 @@ from denizen.db.errors import DataError
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, Issue
 from denizen.parts import Parts
-from denizen.selections.model import (
+from denizen.selections.rules import (
     AT_ONCE,
     BATCH,
     Act,

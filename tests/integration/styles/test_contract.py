@@ -1,14 +1,18 @@
 """The styles of `examples/styles` keep the contract, or break it where they are known to."""
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
+from styles.contract.ground import answer_after_a_lost_race, open_ground
 from styles.contract.properties import Property
 from styles.contract.run import list_properties, make_database, try_property
 from styles.outer import STYLES
 
 from denizen.db.testing import Databases
 
+FIGURES = Path(__file__).parents[3] / "docs" / "decisions" / "0001-styles.json"
 PROPERTIES = list_properties()
 CASES = [
     pytest.param(wanted, letter, id=f"{letter}-{wanted.name}")
@@ -37,6 +41,18 @@ async def test_style_holds_what_it_should_and_nothing_less(
 
     assert not found.is_odd, found.seen
     assert found.holds is (letter not in wanted.breaks), found.seen
+
+
+@pytest.mark.filterwarnings("ignore")  # the sketches leave much behind
+@pytest.mark.parametrize("letter", STYLES)
+async def test_lost_race_is_answered_as_measured(
+    letter: str, grounds: dict[str, Databases]
+) -> None:
+    """Where the unit is a function it is rerun and the caller hears nothing of it."""
+    known = json.loads(FIGURES.read_text("utf-8"))["lost_races"]
+
+    async with open_ground(letter, grounds[letter].owner_url) as ground:
+        assert await answer_after_a_lost_race(ground) == known[letter]
 
 
 def test_only_the_sketches_are_known_to_break_anything() -> None:

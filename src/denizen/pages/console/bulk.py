@@ -17,7 +17,7 @@ from denizen.pages.console.users import TOLD
 from denizen.pages.site import Site
 from denizen.pages.visit import Visit
 from denizen.pages.words import Words
-from denizen.selections.model import ACTS, AT_ONCE, Act, Report, Selection, Skip
+from denizen.selections.rules import ACTS, AT_ONCE, Act, Report, Selection, Skip
 from denizen.users.erasure import GRACE
 
 BULK: Final = f"{USERS}/bulk"

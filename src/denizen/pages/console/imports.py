@@ -61,7 +61,7 @@ class ImportPages:
             recipes=words_of.recipe_names(words),
             encodings=words_of.encoding_names(words),
             limit=words.number(self._limit),
-            has_more=visit.issues.keys() & {"columns", "recipe", "encoding", "hash_config"},
+            has_more=bool(visit.issues),
         )
 
     async def upload(self, visit: Visit) -> Response:

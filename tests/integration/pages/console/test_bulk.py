@@ -8,7 +8,7 @@ from denizen.app import Denizen
 from denizen.audit.model import Actor
 from denizen.db.errors import UnavailableError
 from denizen.errors import InvalidError
-from denizen.selections.model import ACTS, Act, Selection
+from denizen.selections.rules import ACTS, Act, Selection
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import UpdateUser

@@ -1,0 +1,1 @@
+"""Backups of the embedded database: a folder with a dump and what is said about it."""
