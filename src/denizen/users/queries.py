@@ -121,12 +121,6 @@ async def list_these(
     return (await db.scalars(mine.with_for_update() if is_locked else mine)).all()
 
 
-async def names_of(db: Db, model: type[U], ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Give the usernames of those who are still there."""
-    rows = await db.execute(select(model.id, model.username).where(model.id.in_(ids)))
-    return {row[0]: row[1] for row in rows}
-
-
 async def is_taken(db: Db, model: type[U], *, email: str, username: str) -> tuple[str, ...]:
     """Give which of the two fields belong to somebody, in the model's order.
 

@@ -5,7 +5,7 @@ in which the verbs do their part and the database decides.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from denizen.audit.model import OPERATOR, Actor
@@ -117,12 +117,6 @@ class UserScenarios(Generic[U]):
     async def count_users(self, wanted: UserFilter) -> Count:
         """Give about how many users there are of that kind, at little cost however many."""
         return await count_users(self._db, self._user_model, wanted)
-
-    async def names_of(self, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
-        """Give the usernames of those of them who are still there."""
-        if not ids:
-            return {}
-        return await self._read(lambda db: queries.names_of(db, self._user_model, ids), None)
 
     async def update_user(
         self,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -12,27 +11,20 @@ from starlette.responses import Response
 
 from denizen.db.errors import StaleVersionError
 from denizen.pages.console import ADMINS
+from denizen.pages.console.changes import Change, field_names, shown
 from denizen.pages.console.user import EVENTS_TOLD, USER, acting_of, path_of, showing_of
 from denizen.pages.console.users import TOLD
 from denizen.pages.entrance import an_email
 from denizen.pages.forms import one_of
 from denizen.pages.site import Site
 from denizen.pages.visit import Visit
+from denizen.pages.words import Words
 from denizen.users.model import UserMixin
 from denizen.users.schemas import UpdateUser
 from denizen.users.values import LOCALES, ROLES, parse_username
 
 _LATEST: Final = 20
 _UNDOABLE: Final = frozenset({"username", "role", "locale", "email_verified"})
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A field that two people have changed."""
-
-    field: str
-    theirs: str
-    mine: str
 
 
 class ChangePages:
@@ -83,14 +75,14 @@ class ChangePages:
     async def _show_conflict(self, visit: Visit, user: UserMixin) -> Response:
         """Show what others changed meanwhile, and of one's own changes what would go over it."""
         events = await self._since(visit, user)
-        names = await self._service.users.names_of({e.actor_id for e in events if e.actor_id})
+        names = await self._service.audit.names_of(event.actor_id for event in events)
         now, merged, differences = facts_of(user), {}, []
         for field, theirs in now.items():
             mine = visit.value(field)
             is_untouched = mine == visit.value(f"was_{field}", "\0")
             merged[field] = theirs if is_untouched else mine
             if merged[field] != theirs:
-                differences.append(Difference(field, theirs, mine))
+                differences.append(_difference(visit.words, field, theirs, mine))
         return visit.page(
             "console/users/conflict.html",
             user=user,
@@ -123,6 +115,15 @@ def facts_of(user: UserMixin) -> dict[str, str]:
         "locale": user.locale,
         "email_verified": "yes" if user.email_verified else "no",
     }
+
+
+def _difference(words: Words, field: str, theirs: str, mine: str) -> Change:
+    """Give a field that two people have changed, theirs as the value before mine."""
+    values: list[object] = [theirs, mine]
+    if field == "email_verified":
+        values = [value == "yes" for value in values]
+    before, after = (shown(words, value, field) for value in values)
+    return Change(field, field_names(words)[field], before, after)
 
 
 def _version(visit: Visit) -> int:

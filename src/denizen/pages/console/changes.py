@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from denizen.pages.words import Words
+from denizen.pages.console.facts import role_name
+from denizen.pages.words import NAMES, Words
+from denizen.users.values import ROLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ def changes_of(words: Words, event: Any) -> list[Change]:
         Change(
             field,
             names.get(field, field),
-            _shown(words, before[field]) if field in before else None,
-            _shown(words, after[field]) if field in after else None,
+            shown(words, before[field], field) if field in before else None,
+            shown(words, after[field], field) if field in after else None,
         )
         for field in {**after, **before}
     ]
@@ -74,13 +76,18 @@ def field_names(words: Words) -> dict[str, str]:
     }
 
 
-def _shown(words: Words, value: Any) -> str:
+def shown(words: Words, value: Any, field: str = "") -> str:
+    """Give a value of a field as people read it."""
     if value is None or value in ("", [], {}):
         return "—"
     if isinstance(value, bool):
         return words.gettext("yes") if value else words.gettext("no")
     if isinstance(value, list):
-        return ", ".join(_shown(words, one) for one in value)
+        return ", ".join(shown(words, one) for one in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} = {_shown(words, one)}" for key, one in value.items())
-    return str(value)
+        return ", ".join(f"{key} = {shown(words, one)}" for key, one in value.items())
+    names: dict[str, dict[Any, str]] = {
+        "locale": {**NAMES},
+        "role": {role: role_name(words, role) for role in ROLES},
+    }
+    return names.get(field, {}).get(value, str(value))

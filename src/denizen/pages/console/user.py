@@ -12,7 +12,7 @@ from denizen.audit.model import Actor
 from denizen.device import device_of
 from denizen.errors import InvalidError, Issue, NotFoundError
 from denizen.pages.console import ADMINS, STAFF
-from denizen.pages.console.facts import field_name, field_value
+from denizen.pages.console.changes import changes_of
 from denizen.pages.console.listing import USERS
 from denizen.pages.console.users import TOLD
 from denizen.pages.entrance import an_email
@@ -29,8 +29,7 @@ _EVENTS: Final = 10
 OnUser = Callable[[Visit, Any], Awaitable[Response]]
 EVENTS_TOLD: Final[dict[str, Any]] = {
     "name_of": event_name,
-    "field_name": field_name,
-    "field_value": field_value,
+    "changes_of": changes_of,
     "device_of": device_of,
 }
 
@@ -63,7 +62,7 @@ class UserPages:
         service, events, names = self._service, None, {}
         if visit.me["role"] == "admin":
             events = (await service.audit.list_events(user_id=user.id, limit=_EVENTS)).items
-            names = await service.users.names_of({e.actor_id for e in events if e.actor_id})
+            names = await service.audit.names_of(event.actor_id for event in events)
         return visit.page(
             "console/users/user.html",
             user=user,

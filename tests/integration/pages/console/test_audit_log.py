@@ -50,7 +50,7 @@ async def test_event_is_told_in_words(console: Browser, denizen: Denizen[UserMod
     assert "Firefox, Linux" in page.text
     assert "192.0.2.7" in page.text
     cells = re.findall(r"<th scope=\"row\">Role</th>\s*<td>(\w+)</td>\s*<td>(\w+)</td>", page.text)
-    assert cells == [("user", "support")]
+    assert cells == [("User", "Support")]
     assert ">user.updated<" not in page.text
 
 
