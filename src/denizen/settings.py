@@ -72,6 +72,13 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _split_urls(value: Any) -> Any:
+    """Split at spaces, and at a comma before the next URL: a URL has commas between its hosts."""
+    if not isinstance(value, str):
+        return value
+    return [part for part in re.split(r"[\s,]+(?=[a-z0-9+]*://)|\s+", value.strip()) if part]
+
+
 def _check_origin(value: str) -> str:
     if not re.fullmatch(r"\*|https?://[^\s/?#@]+", value):
         raise ValueError("must be origins such as https://app.example.com, or *")
@@ -121,6 +128,10 @@ class Settings(BaseSettings):
     )
     migrate_url: DatabaseUrl | None = Field(
         None, description="the same database as the role that owns the schema; unset: the same role"
+    )
+    replica_urls: Annotated[list[DatabaseUrl], NoDecode, BeforeValidator(_split_urls)] = Field(
+        default_factory=list,
+        description="servers that follow, for lists, search, exports; URLs separated by spaces",
     )
     postgres_bin: Folder | None = Field(
         None, description="folder with the PostgreSQL binaries of the embedded database"
@@ -292,10 +303,12 @@ class Settings(BaseSettings):
         return timedelta(days=self.audit_days)
 
     def database(self, url: str | None = None) -> DatabaseSettings:
-        """Give the data layer's settings, for this URL or for `database_url`."""
+        """Give the data layer's settings, for this URL or for `database_url` and its replicas."""
         chosen = url or (self.database_url.get_secret_value() if self.database_url else "")
+        replicas = () if url else tuple(one.get_secret_value() for one in self.replica_urls)
         return DatabaseSettings(
             url=chosen,
+            replica_urls=replicas,
             pool_size=self.database_pool_size,
             **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
         )
@@ -380,7 +393,7 @@ def _shown(value: Any, describe: Callable[[str], str] = describe_url) -> str:
     if isinstance(value, SecretStr):
         return describe(value.get_secret_value())
     if isinstance(value, list):
-        return ",".join(map(str, value)) or "none"
+        return ",".join(_shown(one, describe) for one in value) or "none"
     if isinstance(value, float):
         return f"{value:g}"
     return "unset" if value is None else str(value)

@@ -32,6 +32,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("BASE_URL", "https://me:canary@example.org"), ("BASE_URL", "https://example.org?x=1"),
         ("BASE_URL", "https://example.org#x"), ("LINK_URL", "javascript:alert(1)"),
         ("LINK_URL", "https://example.org/\nx"), ("LINK_URL", 'https://example.org/">'),
+        ("REPLICA_URLS", "canary"), ("REPLICA_URLS", "postgresql://h/d mysql://me:canary@h/d"),
         ("CORS_ORIGINS", "app.example.com"), ("CORS_ORIGINS", "https://a.example/"),
     ],
 )  # fmt: skip
@@ -108,6 +109,21 @@ def test_origins_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DENIZEN_CORS_ORIGINS", "https://a.example, https://b.example,")
 
     assert Settings.load().cors_origins == ["https://a.example", "https://b.example"]
+
+
+@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
+def test_replicas_are_urls_each_with_its_hosts(
+    monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    """Commas part hosts inside a URL, and spaces or commas part URLs; passwords are not shown."""
+    urls = ["postgresql://me:canary@a,b:5433/d", "postgres://me@/d?host=/run/x,/run/y"]
+    monkeypatch.setenv("DENIZEN_REPLICA_URLS", between.join(urls))
+    settings = Settings.load(database_url="postgresql://me@p/d")
+    shown = {row.variable: row.value for row in listed(settings)}["DENIZEN_REPLICA_URLS"]
+
+    assert settings.database().replica_urls == tuple(urls)
+    assert settings.database("postgresql://owner@p/d").replica_urls == ()
+    assert shown == "d at a:5432,b:5433,d at /run/x,/run/y"
 
 
 def test_trusted_proxies_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:

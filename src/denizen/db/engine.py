@@ -4,8 +4,11 @@ Takes libpq's URLs (`postgresql://user@host1:5432,host2/db?sslmode=...`), which 
 not, and opens connections through one door that knows hosts, TLS and time-outs. Holds no state.
 """
 
+import asyncio
+import os
 import ssl
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -54,6 +57,7 @@ class DatabaseSettings:
         lock_timeout: for each wait on a row or table.
         idle_timeout: how long a transaction may stand idle before the server ends it.
         commit_timeout: how long the answer to COMMIT is awaited before it counts as unknown.
+        replica_urls: servers that follow this one, for reads that may be stale.
     """
 
     url: str
@@ -65,6 +69,7 @@ class DatabaseSettings:
     lock_timeout: timedelta = timedelta(seconds=2)
     idle_timeout: timedelta = timedelta(seconds=10)
     commit_timeout: timedelta = timedelta(seconds=10)
+    replica_urls: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Leave the URL out: it may hold a password."""
@@ -139,7 +144,22 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     Raises:
         DatabaseUrlError: the URL can't be used.
     """
-    connector = _Connector(parse_url(settings.url), settings)
+    return _engine(settings, _Connector([parse_url(settings.url)], settings))
+
+
+def create_replica_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """Make the engine of the replicas: connections are spread over those that answer.
+
+    Whether they lag behind is not asked.
+
+    Raises:
+        DatabaseUrlError: a URL can't be used.
+    """
+    targets = [parse_url(url) for url in settings.replica_urls]
+    return _engine(settings, _Spreading(targets, settings))
+
+
+def _engine(settings: DatabaseSettings, connector: "_Connector") -> AsyncEngine:
     engine = create_async_engine(
         "postgresql+asyncpg://",
         poolclass=FairPool,
@@ -183,32 +203,40 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
 
 class _Connector:
-    """Opens connections; tries the hosts from the last good one on, each with its own deadline."""
+    """Opens connections; tries the hosts from the last good one on, each with its own deadline.
 
-    def __init__(self, target: Target, settings: DatabaseSettings) -> None:
-        self._target = target
+    Of several the one that is no standby is the one: after a fail-over it is found again by asking.
+    """
+
+    def __init__(self, targets: Sequence[Target], settings: DatabaseSettings) -> None:
+        self._places = [(target, *place) for target in targets for place in target.hosts]
         self._settings = settings
         self._preferred = 0
+        self._wanted = "primary" if len(self._places) > 1 else None
 
     async def connect(self) -> asyncpg.Connection:
-        hosts = self._target.hosts
-        order = [(self._preferred + step) % len(hosts) for step in range(len(hosts))]
+        places = self._places
+        order = [(self._preferred + step) % len(places) for step in range(len(places))]
         failure: BaseException | None = None
         for index in order:
             try:
-                connection = await self._connect(*hosts[index])
+                connection = await self._connect(*places[index])
             except _FAILURES as error:
                 failure = error
             else:
-                self._preferred = index
+                self._preferred = self._next(index)
                 return connection
         state = getattr(failure, "sqlstate", None)
         # a refused login (class 28) or a missing database stays refused: waiting doesn't help
         lasting = state is not None and not state.startswith(("57", "53", "08"))
         raise UnavailableError(connection_lost=not lasting, sqlstate=state) from None
 
-    async def _connect(self, host: str, port: int) -> asyncpg.Connection:
-        target, settings = self._target, self._settings
+    def _next(self, index: int) -> int:
+        """Give where to begin after a connection to that place."""
+        return index
+
+    async def _connect(self, target: Target, host: str, port: int) -> asyncpg.Connection:
+        settings = self._settings
         connect: Any = asyncpg.connect  # it ships no types
         connection: asyncpg.Connection = await connect(
             host=host,
@@ -220,7 +248,7 @@ class _Connector:
             timeout=settings.connect_timeout.total_seconds(),
             command_timeout=settings.statement_timeout.total_seconds(),
             connection_class=_Connection,
-            target_session_attrs="primary" if len(target.hosts) > 1 else None,
+            target_session_attrs=self._wanted,
             server_settings={
                 "application_name": target.application_name,
                 "statement_timeout": _milliseconds(settings.statement_timeout),
@@ -230,6 +258,25 @@ class _Connector:
             },
         )
         return connection
+
+
+class _Spreading(_Connector):
+    """Opens connections to one place after the other, whatever is there, in the time of one."""
+
+    def __init__(self, targets: Sequence[Target], settings: DatabaseSettings) -> None:
+        super().__init__(targets, settings)
+        self._wanted = None
+        self._preferred = os.getpid() % len(self._places)  # each process begins elsewhere
+
+    async def connect(self) -> asyncpg.Connection:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout.total_seconds()):
+                return await super().connect()
+        except TimeoutError:
+            raise UnavailableError(connection_lost=True) from None
+
+    def _next(self, index: int) -> int:
+        return (index + 1) % len(self._places)
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:

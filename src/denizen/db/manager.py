@@ -25,7 +25,12 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.orm import sessionmaker
 
 from denizen.db.direct import CompiledStatement, Row, fetch_row
-from denizen.db.engine import DatabaseSettings, create_engine, pool_state
+from denizen.db.engine import (
+    DatabaseSettings,
+    create_engine,
+    create_replica_engine,
+    pool_state,
+)
 from denizen.db.errors import (
     NotInitializedError,
     OutcomeUnknownError,
@@ -36,6 +41,7 @@ from denizen.db.errors import (
     translate,
 )
 from denizen.db.pool import drain
+from denizen.db.replicas import MissedError, Replicas
 from denizen.db.retry import rerun
 from denizen.db.tally import DataTally, PoolState
 from denizen.db.unit import (
@@ -85,6 +91,7 @@ class DBSessionManager:
         self._source: DatabaseSettings | AsyncEngine = source
         self._engine: AsyncEngine | None = None
         self._autocommit: AsyncEngine | None = None
+        self._replicas: Replicas[DBSessionManager] | None = None
         self._failed: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._commit_timeout = getattr(self._source, "commit_timeout", DEFAULT_COMMIT_TIMEOUT)
 
@@ -93,7 +100,7 @@ class DBSessionManager:
         if self._engine is not None:
             return
         source = self._source
-        engine = source if isinstance(source, AsyncEngine) else create_engine(source)
+        engine = source if isinstance(source, AsyncEngine) else self._create_engine(source)
         engine = engine.execution_options()  # the same pool; what listens here is ours alone
         event.listen(engine.sync_engine, "handle_error", self._note_failure)
         event.listen(engine.sync_engine, "before_cursor_execute", _note_begin)
@@ -107,6 +114,20 @@ class DBSessionManager:
         options |= {"sync_session_class": reads, "autoflush": False}
         self._open_read = async_sessionmaker(autocommit, **options)
         self._engine, self._autocommit = engine, autocommit
+        if isinstance(source, DatabaseSettings):
+            self._replicas = self._follow(source)
+
+    def _create_engine(self, settings: DatabaseSettings) -> AsyncEngine:
+        return create_engine(settings)
+
+    def _follow(self, settings: DatabaseSettings) -> "Replicas[DBSessionManager] | None":
+        """Give what asks the replicas, if there are any."""
+        if not settings.replica_urls:
+            return None
+        reader = _Follower(settings)
+        reader.tally = self.tally
+        reader.init()
+        return Replicas(reader)
 
     async def close_connections(self) -> None:
         """Close the pool, unless the engine is the caller's; `init()` may be called again.
@@ -116,8 +137,10 @@ class DBSessionManager:
         Raises:
             NotInitializedError: `init()` was not called.
         """
-        engine = self.engine
-        self._engine = self._autocommit = None
+        engine, replicas = self.engine, self._replicas
+        self._engine = self._autocommit = self._replicas = None
+        if replicas is not None:
+            await replicas.reader.close_connections()
         if not isinstance(self._source, AsyncEngine):
             await drain(engine.pool, _PATIENCE)
             await engine.dispose()
@@ -137,6 +160,22 @@ class DBSessionManager:
     def pool(self) -> PoolState:
         """How the pool of connections is; nothing before `init()`."""
         return PoolState() if self._engine is None else pool_state(self._engine)
+
+    @property
+    def replica_pool(self) -> PoolState | None:
+        """How the pool of the replicas is; None where there are none."""
+        return None if self._replicas is None else self._replicas.reader.pool
+
+    @property
+    def missed(self) -> int:
+        """How many reads that a replica could have answered were left to the primary."""
+        return 0 if self._replicas is None else self._replicas.missed
+
+    async def reader(self) -> "DBSessionManager":
+        """Give whom to ask for a long read that may be stale: the replicas, or else this."""
+        if self._replicas is not None and await self._replicas.are_there():
+            return self._replicas.reader
+        return self
 
     @contextlib.asynccontextmanager
     async def make_connection(self) -> AsyncIterator[AsyncConnection]:
@@ -190,16 +229,30 @@ class DBSessionManager:
                 yield unit
 
     async def run(
-        self, unit: Callable[[Db], Awaitable[T]], *, join: Db | None = None, read_only: bool = False
+        self,
+        unit: Callable[[Db], Awaitable[T]],
+        *,
+        join: Db | None = None,
+        read_only: bool = False,
+        may_be_stale: bool = False,
     ) -> T:
         """Give the result of `unit(db)`, run as one unit of work and rerun as a whole if need be.
 
         Reruns follow `denizen.db.retry`. With `join` the caller's transaction is the unit: it
         runs once, and the caller decides.
 
+        Args:
+            unit: what to do.
+            join: as `get_session()`.
+            read_only: as `get_session()`.
+            may_be_stale: with `read_only`: a replica may answer, as things stood a while ago.
+
         Raises:
             DataError: as `get_session()`.
         """
+        if may_be_stale and join is None and self._replicas is not None:
+            with contextlib.suppress(MissedError):
+                return await self._replicas.read(unit)
 
         async def once() -> T:
             async with self.get_session(join=join, read_only=read_only) as db:
@@ -321,6 +374,16 @@ class DBSessionManager:
             async with self._autocommit.connect() as connection:
                 answer = await connection.execute(error.question.statement)
                 error.settle(tuple(answer.one()))
+
+
+class _Follower(DBSessionManager):
+    """The same for the replicas, which follow, and which nobody follows."""
+
+    def _create_engine(self, settings: DatabaseSettings) -> AsyncEngine:
+        return create_replica_engine(settings)
+
+    def _follow(self, settings: DatabaseSettings) -> None:
+        del settings
 
 
 @contextlib.contextmanager

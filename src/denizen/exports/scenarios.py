@@ -57,7 +57,9 @@ class ExportScenarios(Generic[U]):
             OSError: the file can't be written.
         """
         users = table_of(self._parts.user_model)
-        about = await self._db.run(lambda db: estimate_users(db, users), read_only=True)
+        about = await self._db.run(
+            lambda db: estimate_users(db, users), read_only=True, may_be_stale=True
+        )
         lines = 0
         with _whole(path) as stream:
 
@@ -81,6 +83,8 @@ class ExportScenarios(Generic[U]):
     ) -> None:
         """Give users to `write` as they stand at one moment: CSV with a header, or JSON Lines.
 
+        From a replica, if there is one, it is a moment a while ago.
+
         What a spreadsheet would compute has a `'` before it in CSV; an import takes it off. Hashes
         are for an operator's own file, never for an answer. The audit tells of the export even if
         it is broken off.
@@ -97,7 +101,8 @@ class ExportScenarios(Generic[U]):
         statement = export_statement(model, wanted, form, with_hashes=with_hashes)
         if form == "csv":
             await write(_MARK)
-        async with self._db.make_connection() as connection:
+        reader = await self._db.reader()
+        async with reader.make_connection() as connection:
             await connection.execute(text("SET LOCAL timezone = 'UTC'"))
             await copy_out(connection, statement, write, form="csv" if form == "csv" else "lines")
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from denizen.db.manager import DBSessionManager
 from denizen.db.tally import Durations
 from denizen.parts import Parts
 from denizen.tally import STATUS_CLASSES
@@ -24,6 +25,7 @@ class Family:
     meaning: str
 
 
+_POOL: Final = ("server",)  # `primary`, and `replica` where there are any
 _OF_A_PROCESS: Final = (
     Family(
         "denizen_requests",
@@ -44,10 +46,11 @@ _OF_A_PROCESS: Final = (
         ("sqlstate_class",),
         "Units of work run again, by the class of the SQLSTATE; none: nobody answered.",
     ),
-    Family("denizen_pool_size", "gauge", (), "Database connections that may be open."),
-    Family("denizen_pool_in_use", "gauge", (), "Database connections that are in use."),
-    Family("denizen_pool_waits", "counter", (), "Times that all connections were in use."),
-    Family("denizen_pool_timeouts", "counter", (), "Times that none became free in time."),
+    Family("denizen_pool_size", "gauge", _POOL, "Database connections that may be open."),
+    Family("denizen_pool_in_use", "gauge", _POOL, "Database connections that are in use."),
+    Family("denizen_pool_waits", "counter", _POOL, "Times that all connections were in use."),
+    Family("denizen_pool_timeouts", "counter", _POOL, "Times that none became free in time."),
+    Family("denizen_replica_misses", "counter", (), "Reads that no replica could answer."),
     Family("denizen_hashes", "counter", (), "Password hashes computed."),
     Family("denizen_hashes_refused", "counter", (), "Hashes refused since the queue was full."),
     Family("denizen_hash_queue_waiting", "gauge", (), "Hashes that wait for a core."),
@@ -71,7 +74,7 @@ FAMILIES: Final = _OF_A_PROCESS + _OF_THE_DATABASE
 
 def figures_of(parts: Parts[Any]) -> Figures:
     """Give what this process has done so far, and how it is at the moment."""
-    tally, data, pool, hasher = parts.tally, parts.db.tally, parts.db.pool, parts.hasher
+    tally, data, hasher = parts.tally, parts.db.tally, parts.hasher
     found: dict[str, Series] = {
         "denizen_requests": {
             (*name, status): [count]
@@ -84,12 +87,10 @@ def figures_of(parts: Parts[Any]) -> Figures:
         "denizen_reruns": _counted(data.reruns),
         "denizen_throttled": _counted(tally.throttled),
         "denizen_mails": _counted(tally.mails),
+        **_pools(parts.db),
     }
     plain = {
-        "denizen_pool_size": pool.size,
-        "denizen_pool_in_use": pool.in_use,
-        "denizen_pool_waits": pool.waited,
-        "denizen_pool_timeouts": pool.timed_out,
+        "denizen_replica_misses": parts.db.missed,
         "denizen_hashes": hasher.evaluations,
         "denizen_hashes_refused": hasher.refused,
         "denizen_hash_queue_waiting": hasher.waiting,
@@ -115,6 +116,18 @@ def added(all_figures: Iterable[Figures]) -> Figures:
                 before = sums.get(labels, [0] * len(values))
                 sums[labels] = [a + b for a, b in zip(before, values, strict=True)]
     return total
+
+
+def _pools(db: DBSessionManager) -> Figures:
+    pools = {("primary",): db.pool}
+    if db.replica_pool is not None:
+        pools["replica",] = db.replica_pool
+    return {
+        "denizen_pool_size": {name: [pool.size] for name, pool in pools.items()},
+        "denizen_pool_in_use": {name: [pool.in_use] for name, pool in pools.items()},
+        "denizen_pool_waits": {name: [pool.waited] for name, pool in pools.items()},
+        "denizen_pool_timeouts": {name: [pool.timed_out] for name, pool in pools.items()},
+    }
 
 
 def _told(durations: Durations) -> list[float]:

@@ -102,7 +102,7 @@ class UserScenarios(Generic[U]):
         cursor: str | None = None,
         db: Db | None = None,
     ) -> Page[U]:
-        """Give one page of users.
+        """Give one page of users; from a replica, if there is one, as they were a while ago.
 
         Raises:
             CursorError: the cursor is not one of this list.
@@ -112,6 +112,7 @@ class UserScenarios(Generic[U]):
                 unit, self._user_model, wanted, order=order, limit=limit, cursor=cursor
             ),
             db,
+            may_be_stale=True,
         )
 
     async def count_users(self, wanted: UserFilter) -> Count:
@@ -270,10 +271,12 @@ class UserScenarios(Generic[U]):
             raise NotAllowedError
         return user
 
-    async def _read(self, read: Callable[[Db], Awaitable[T]], db: Db | None) -> T:
+    async def _read(
+        self, read: Callable[[Db], Awaitable[T]], db: Db | None, *, may_be_stale: bool = False
+    ) -> T:
         if db is not None:
             return await read(db)
-        return await self._db.run(read, read_only=True)
+        return await self._db.run(read, read_only=True, may_be_stale=may_be_stale)
 
 
 def _require(user: U | None, *, also_leaving: bool = False) -> U:

@@ -22,7 +22,7 @@ def _figures(count: int, in_use: int) -> Figures:
     return {
         "denizen_requests": {("GET", "/v1/me", "2xx"): [count]},
         "denizen_request_seconds": {("GET", "/v1/me"): took},
-        "denizen_pool_in_use": {(): [in_use]},
+        "denizen_pool_in_use": {("primary",): [in_use]},
     }
 
 
@@ -41,7 +41,7 @@ def test_figures_of_processes_are_added_and_read_by_prometheus() -> None:
 
     name = [("method", "GET"), ("route", "/v1/me")]
     assert told[f"denizen_requests_total{[*name, ('status', '2xx')]}"] == 5
-    assert told["denizen_pool_in_use[]"] == 5
+    assert told["denizen_pool_in_use[('server', 'primary')]"] == 5
     assert told[f"denizen_request_seconds_count{name}"] == 5
     assert told[f"denizen_request_seconds_sum{name}"] == 2.5
     assert told[f"denizen_request_seconds_bucket{sorted([*name, ('le', '10')])}"] == 5
@@ -63,7 +63,7 @@ def test_what_the_dead_counted_stays_and_what_they_held_does_not(tmp_path: Path)
     total = added([_figures(100, 10), *here.others()])
 
     assert total["denizen_requests"] == {("GET", "/v1/me", "2xx"): [123]}
-    assert total["denizen_pool_in_use"] == {(): [17]}
+    assert total["denizen_pool_in_use"] == {("primary",): [17]}
 
 
 def test_a_run_begins_with_an_empty_folder(tmp_path: Path) -> None:

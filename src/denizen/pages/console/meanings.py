@@ -14,6 +14,9 @@ def setting_meanings(words: Words) -> dict[str, str]:
         "migrate_url": gettext(
             "the same database as the role that owns the schema; unset: the same role"
         ),
+        "replica_urls": gettext(
+            "servers that follow, for lists, search, exports; URLs separated by spaces"
+        ),
         "postgres_bin": gettext("folder with the PostgreSQL binaries of the embedded database"),
         "host": gettext("address to listen on"),
         "port": gettext("port to listen on"),
