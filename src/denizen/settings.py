@@ -9,7 +9,7 @@ import os
 import re
 import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -313,7 +313,12 @@ class Settings(BaseSettings):
             **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
         )
 
+    def database_to_migrate(self, url: str) -> DatabaseSettings:
+        """Give the same for whoever changes the schema, which takes as long as it takes."""
+        return replace(self.database(url), statement_timeout=_LONG)
 
+
+_LONG: Final = timedelta(hours=12)
 _DURATIONS: Final = (
     "pool_timeout",
     "pool_recycle",

@@ -43,7 +43,7 @@ def migrate(
 
 
 async def _migrate(settings: Settings, urls: Urls, *, only_plan: bool) -> Plan:
-    db = DBSessionManager(settings.database(urls.owning))
+    db = DBSessionManager(settings.database_to_migrate(urls.owning))
     db.init()
     try:
         if only_plan:

@@ -127,7 +127,7 @@ def work_on(
 
 async def bring_up_to_date(settings: Settings, urls: Urls) -> None:
     """Migrate with the owning role, and let the serving one in."""
-    db = DBSessionManager(settings.database(urls.owning))
+    db = DBSessionManager(settings.database_to_migrate(urls.owning))
     db.init()
     try:
         await migrate(db, serving_role=serving_role(urls))

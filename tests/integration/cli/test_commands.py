@@ -200,6 +200,38 @@ def test_doctor_finds_a_database_that_may_lose_data(folder: Path, databases: Dat
     assert "fsync" in done.stdout
 
 
+async def test_migration_may_take_longer_than_a_request(folder: Path, blank: Databases) -> None:
+    """A step that takes three times what a statement may take elsewhere is not cut off."""
+    settings = {
+        "DENIZEN_DATABASE_URL": blank.owner_url,
+        "DENIZEN_DATABASE_STATEMENT_TIMEOUT": "0.5",
+    }
+    await asyncio.to_thread(command, folder, "migrate", **settings)
+    async with superuser(blank.superuser_url) as other:
+        await other.execute(
+            "UPDATE alembic_version SET version_num = '0005';"
+            "DROP INDEX ix_users_staff, ix_users_disabled, ix_users_unconfirmed,"
+            " ix_users_email_key_parts, ix_users_username_key_parts"
+        )
+        async with other.transaction():
+            await other.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
+            running = asyncio.create_task(asyncio.to_thread(command, folder, "migrate", **settings))
+            await _until_waiting(other)
+            await asyncio.sleep(1.5)
+    done = await running
+
+    assert done.returncode == 0, done.stderr
+    assert "applied 0006" in done.stdout
+
+
+async def _until_waiting(connection: Any) -> None:
+    for _ in range(600):
+        if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("nobody waits for the lock")
+
+
 def test_doctor_warns_where_a_search_reads_everybody(folder: Path, databases: Databases) -> None:
     """The indexes of trigrams are missed, and what mends it is named."""
     assert _finding(folder, databases, "search")[0] == "ok"
