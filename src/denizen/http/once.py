@@ -5,7 +5,6 @@ unit of work, into which the scenario joins its own, and the answer is stored in
 was lost on its way is repeated, and an effect that was rolled back leaves the key free.
 """
 
-import contextlib
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ import orjson
 from fastapi import Request, Response
 
 from denizen.clock import Clock
-from denizen.db.errors import DataError
+from denizen.db.errors import DataError, OutcomeUnknownError
 from denizen.db.manager import DBSessionManager
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, Issue
@@ -24,6 +23,7 @@ from denizen.parts import Parts
 
 HEADER: Final = "idempotency-key"
 KEY_MAX: Final = 255
+_RELEASES: Final = 3  # tries, of which nobody knows the outcome
 _METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _SECRETS: Final = frozenset({"password", "current_password", "new_password", "token"})
 _KEPT_HEADERS: Final = ("content-type", "etag", "location")
@@ -109,18 +109,32 @@ class Attempt:
         fingerprint = await _fingerprint(self._request)
         claim = Claim(principal_id, self._key, fingerprint, uuid.uuid4())
         keys, now = self._once.keys, self._once.clock.db_now
-        row = await self._once.db.run(lambda db: claim_key(db, keys, claim, now))
+        try:
+            row = await self._once.db.run(lambda db: claim_key(db, keys, claim, now))
+        except OutcomeUnknownError:
+            self.claim = claim  # it may stand, and then it is to be given back
+            raise
         if row is not None:
             headers = {**row.headers, "Idempotency-Replayed": "true"}
             raise Replayed(Response(row.body, row.status, headers=headers))
         self.claim = claim
 
     async def release(self) -> None:
-        """Let the same request be tried again; where that can't be written, the lease will end."""
-        if self.claim is not None:
-            claim, keys = self.claim, self._once.keys
-            with contextlib.suppress(DataError):
+        """Let the same request be tried again; where that can't be written, the lease will end.
+
+        What nobody knows to have been given back is given back again: that does no harm.
+        """
+        claim, keys = self.claim, self._once.keys
+        if claim is None:
+            return
+        for _ in range(_RELEASES):
+            try:
                 await self._once.db.run(lambda db: release_key(db, keys, claim))
+            except OutcomeUnknownError:
+                continue
+            except DataError:
+                pass
+            return
 
 
 async def _fingerprint(request: Request) -> bytes:

@@ -312,6 +312,31 @@ async def test_f11_answer_lost_after_commit_is_repeated(
     assert await _users(denizen) == 2
 
 
+@pytest.mark.parametrize("lost", [("claim_for",), ("release",), ("claim_for", "release")])
+async def test_key_whose_claim_nobody_knows_is_free_again(
+    admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+) -> None:
+    """The answers to COMMIT are lost, of the claim or of giving it back: no lease is waited for."""
+    run, left = denizen.db.run, list(lost)
+
+    async def losing(unit: Any, **options: Any) -> Any:
+        found = await run(unit, **options)
+        if left and f"Attempt.{left[0]}." in unit.__qualname__:
+            del left[0]
+            raise OutcomeUnknownError
+        return found
+
+    monkeypatch.setattr(denizen.db, "run", losing)
+    taken = NEW if lost[0] == "claim_for" else {**NEW, "username": "no name at all"}
+    first = await admin.post("/v1/users", json=taken, headers=KEY)
+    again = await admin.post("/v1/users", json=taken, headers=KEY)
+
+    assert left == []
+    expected = (503, 201) if lost[0] == "claim_for" else (422, 422)
+    assert (first.status_code, again.status_code) == expected, (first.text, again.text)
+    assert (again.json().get("code")) != "idempotency_busy"
+
+
 async def test_crash_between_claim_and_effect_heals_after_the_lease(
     admin: Api, denizen: Denizen[UserModel], databases: Databases
 ) -> None:
