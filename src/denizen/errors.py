@@ -62,7 +62,7 @@ class LastAdminError(DenizenError):
 
 
 class OwnAccountError(DenizenError):
-    """Raised where others are administered, when an act would shut out whoever is acting."""
+    """Raised where others are administered, for what nobody may do to their own account there."""
 
     code = "own_account"
 

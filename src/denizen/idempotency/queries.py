@@ -9,7 +9,20 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Interval, LargeBinary, Row, Table, delete, literal, or_, select, update
+from sqlalchemy import (
+    Interval,
+    LargeBinary,
+    Row,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from denizen.clock import Instant
@@ -90,14 +103,18 @@ async def purge(db: Db, keys: Table, now: Instant) -> int:
     return await purge_some(db, keys, keys.c.claimed_at < now - literal(KEPT, Interval))
 
 
-async def forget_person(db: Db, keys: Table, user_id: uuid.UUID) -> None:
+async def forget_person(db: Db, keys: Table, user_id: uuid.UUID, email: str) -> None:
     """Remove what a person has sent, and what others were answered about them.
+
+    Forms keep the sentence of the next page, which may have the address in it.
 
     But for what is running: it may be what erases them.
     """
     is_like = keys.c.body.op("LIKE", is_comparison=True)
     tells = is_like(literal(f"%{user_id}%".encode(), LargeBinary))
-    theirs = or_(keys.c.principal_id == user_id, tells)
+    kept = func.lower(cast(keys.c.headers, Text))
+    says = [kept.contains(text.lower(), autoescape=True) for text in (str(user_id), email)]
+    theirs = or_(keys.c.principal_id == user_id, tells, *says)
     await db.execute(delete(keys).where(theirs, keys.c.status.is_not(None)))
 
 

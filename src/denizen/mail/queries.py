@@ -141,8 +141,8 @@ async def put_off(
 async def forget_links(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
     """Take back queued mails that would lead into an account."""
     theirs = or_(outbox.c.user_id == user_id, outbox.c.email_key == key)
-    pending = outbox.c.next_try_at.is_not(None)
-    await db.execute(delete(outbox).where(theirs, pending, outbox.c.kind.in_(_LEADING_IN)))
+    mine = (theirs, _may_be_sent(outbox.c), outbox.c.kind.in_(_LEADING_IN))
+    await db.execute(delete(outbox).where(*mine))
 
 
 async def forget_notices(
@@ -150,8 +150,7 @@ async def forget_notices(
 ) -> None:
     """Take back queued notices of changes of address, from that request on."""
     theirs = (outbox.c.user_id == user_id, outbox.c.kind == "email_changing")
-    pending = outbox.c.next_try_at.is_not(None)
-    await db.execute(delete(outbox).where(*theirs, pending, outbox.c.id >= since))
+    await db.execute(delete(outbox).where(*theirs, _may_be_sent(outbox.c), outbox.c.id >= since))
 
 
 async def find_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> str | None:
@@ -165,7 +164,7 @@ async def find_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> 
 async def forget_queued(db: Db, outbox: Table, kind: Kind, user_id: uuid.UUID) -> None:
     """Take back the mails of a kind about a user that wait to be sent."""
     theirs = (outbox.c.user_id == user_id, outbox.c.kind == kind)
-    await db.execute(delete(outbox).where(*theirs, outbox.c.next_try_at.is_not(None)))
+    await db.execute(delete(outbox).where(*theirs, _may_be_sent(outbox.c)))
 
 
 async def forget_person(db: Db, outbox: Table, user_id: uuid.UUID, key: str) -> None:
@@ -258,6 +257,11 @@ async def retry(
     mine = (outbox.c.id.in_(ids), _is_failed(outbox.c))
     statement = update(outbox).where(*mine).values(next_try_at=now)
     return (await db.execute(statement.returning(outbox.c.kind, outbox.c.user_id))).all()
+
+
+def _may_be_sent(columns: Any) -> ColumnElement[bool]:
+    """Whether a mail waits, or was given up: an admin may have those tried once more."""
+    return or_(columns.next_try_at.is_not(None), columns.error.is_not(None))
 
 
 def _is_failed(columns: Any) -> ColumnElement[bool]:

@@ -93,7 +93,8 @@ def about_all(words: Words, error: Exception) -> str:
             "This is the last active administrator. Make somebody else one first."
         ),
         "own_account": gettext(
-            "This is your own account, and you would shut yourself out. Ask another administrator."
+            "This is your own account. Role and state are another administrator's to change,"
+            " and the address is yours under “My account”."
         ),
         "version_stale": gettext("Somebody else has changed this meanwhile. Nothing was saved."),
         "not_allowed": gettext("Your role does not allow this."),

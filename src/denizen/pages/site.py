@@ -1,5 +1,6 @@
 """What all pages share: sessions by cookie, roles, forms, errors as pages, headers."""
 
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,7 @@ _HEADERS: Final = {
 }
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 Answer = Callable[[Visit], Awaitable[Response]]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ class Site:
         if page.uploads is not None:
             async with receiving(request, page.uploads, visit.cookie) as (form, file):
                 visit.form, visit.file = form, file
+                visit.user = await self._row_of(request)  # it may have taken hours
+                _require_role(visit, page)
                 return await self._try(visit, page)
         visit.form = await forms.read_form(request)
         forms.require_token(visit.cookie, visit.form.get(forms.TOKEN, ""))
@@ -288,8 +292,12 @@ def _digest(text: str) -> bytes:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    """Answer an error with a page of its own."""
+    """Answer an error with a page of its own; who was refused what is logged (ASVS 16.3.2)."""
     incident = ""
+    if isinstance(error, NotAllowedError | forms.FormRefusedError):
+        who, request = visit.actor, visit.request
+        path = getattr(request.scope.get("route"), "path", "")  # what was sent is text
+        _log.warning("%s %s was refused %s %s", who.kind, who.id, request.method, path)
     if isinstance(error, forms.FormRefusedError):
         return visit.page("refused.html", status=403, reason=error.reason)
     if isinstance(error, ClientDisconnect):  # nobody reads it

@@ -62,7 +62,7 @@ async def erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     for owner in (user_id, registration_id(email)):
         await void(db, tables.tokens, owner)
     await forget_failures(db, parts, key)
-    await forget_requests(db, tables.idempotency, user_id)
+    await forget_requests(db, tables.idempotency, user_id, user.email)
     await parts.user_model.delete(db, user_id)  # sessions and networks go with the row
     await blank(db, tables.audit, user_id)
     by = replace(actor, reason="")  # it may tell of the person, and would outlive them

@@ -137,7 +137,8 @@ class UserScenarios(Generic[U]):
             user_id: whom.
             payload: the fields to change.
             version: what the caller read; None takes whatever there is.
-            spare_self: whether actors are kept from another role and from shutting themselves out.
+            spare_self: whether actors are kept from another role, from shutting themselves out,
+                and from moving their own address without their password.
             actor: who changes.
             db: the caller's session, to join its transaction.
 
@@ -152,6 +153,8 @@ class UserScenarios(Generic[U]):
         given = payload.given()
         if actor.kind == "key" and "role" in given:
             raise NotAllowedError
+        if spare_self and user_id == actor.id and {"email", "email_verified"} & given.keys():
+            raise OwnAccountError
 
         async def unit(db: Db) -> U:
             if given.get("role", "admin") != "admin" or not given.get("is_active", True):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 import tracemalloc
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from denizen.imports.schemas import ImportOptions
 from denizen.keys.model import SCOPES
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from denizen.users.schemas import UpdateUser
 from support import PASSWORD, Api, a_user, superuser
 
 CSV = b"email,username\nann@example.com,ann\nbob@example.com,bob\n"
@@ -379,3 +381,23 @@ async def test_uploads_and_reports_are_for_the_service_alone(
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert _files(denizen) == [".csv", ".upload"]
+
+
+async def test_admin_who_was_dismissed_while_the_file_came_begins_nothing(
+    admin: Api, denizen: Denizen[UserModel]
+) -> None:
+    """T-AZ-5: whoever may no more when the last octet is there is refused, and no file stays."""
+    await a_user(denizen, role="admin")
+    me = (await admin.get("/v1/me")).json()["id"]
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'--xyz\r\nContent-Disposition: form-data; name="file"; filename=x.csv\r\n\r\n'
+        yield CSV
+        await denizen.users.update_user(uuid.UUID(me), UpdateUser(role="user"))
+        yield b"\r\n--xyz--\r\n"
+
+    answer = await admin.post("/v1/imports", content=body(), headers=FORM)
+
+    assert answer.status_code in {401, 403}
+    assert len(await denizen.imports.list_imports()) == 0
+    assert _files(denizen) == []

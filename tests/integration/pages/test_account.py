@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import select
 
 from denizen.app import Denizen
+from denizen.audit.model import Actor
 from denizen.db.testing import Databases
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from denizen.users.schemas import UpdateUser
 from support import PASSWORD, StatementCounter, a_user, superuser
 from webforms import Browser, path_of_link
 
@@ -252,6 +254,20 @@ async def test_session_of_somebody_else_is_not_ended(
     assert page.said == "That device was signed out already."
     assert nonsense.status == 400
     assert (await russian.open("/account")).heading == "My account"
+
+
+async def test_activity_does_not_tell_where_an_admin_sits(
+    signed_in: Browser, ann: UserModel, denizen: Denizen[UserModel]
+) -> None:
+    """What others did is told with the word for them alone, as in the export."""
+    root = await a_user(denizen, role="admin")
+    actor = Actor("user", root.id, "203.0.113.77", "Mozilla/5.0 (X11; Linux) Firefox/151.0")
+    await denizen.users.update_user(ann.id, UpdateUser(username="annie"), actor=actor)
+
+    page = await signed_in.open("/account/activity")
+    assert "by an administrator" in page.text
+    assert "203.0.113.77" not in page.text
+    assert "Firefox" not in page.text
 
 
 async def test_activity_shows_the_newest_first_in_pages(

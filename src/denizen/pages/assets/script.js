@@ -58,6 +58,17 @@ if (running) {
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone) document.cookie = `__Host-zone=${zone}; Path=/; Secure; SameSite=Lax; Max-Age=31536000`;
 
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) continue; // over plain HTTP
+  const word = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.textContent = button.dataset.copied;
+    setTimeout(() => { button.textContent = word; }, 2000);
+  });
+}
+
 // ticks: all at once, and how many there are
 const tick = () => {
   const boxes = [...document.querySelectorAll("tbody [name=id]")];

@@ -35,7 +35,7 @@ class AuditPages:
     async def show(self, visit: Visit) -> Response:
         """Show the events that the address asks for."""
         asked = {name: visit.query(name).strip() for name in FILTERS}
-        action = asked["action"][:_LONGEST_ACTION]
+        action = asked["action"][:_LONGEST_ACTION].replace("\0", "")
         first, last = _day(asked["from"]), _day(asked["to"])
         following = last + timedelta(days=1) if last and last < date.max else None
         user_id, is_known = await self._whom(asked["user_id"])

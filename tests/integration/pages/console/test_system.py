@@ -8,13 +8,18 @@ import pytest
 from pydantic import SecretStr
 
 from denizen.app import Denizen, create_app
+from denizen.audit.model import OPERATOR
 from denizen.db.testing import Databases
 from denizen.doctor import examine
+from denizen.errors import NotFoundError
 from denizen.mail.errors import PermanentMailError
+from denizen.mail.message import Kind
+from denizen.mail.queries import enqueue, has_due, put_off
 from denizen.mail.transport import Transport
 from denizen.pages.console.system import SYSTEM
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from denizen.users.schemas import UpdateUser
 from post import Post
 from support import PASSWORD, StatementCounter, a_user, superuser
 from webforms import Browser, Form, Page
@@ -128,6 +133,30 @@ async def test_mail_that_was_given_up_is_tried_again(
     assert [letter.subject for letter in letters] == ["Your password was changed"]
     assert (event.user_id, event.after) == (ann.id, {"mails": 1, "kind": ["password_changed"]})
     assert RETRY not in later.forms
+
+
+@pytest.mark.parametrize("kind", ["email_change", "email_changing", "password_reset"])
+async def test_mail_that_was_taken_back_is_never_tried_again(
+    denizen: Denizen[UserModel], kind: Kind
+) -> None:
+    """A link given up by the mail server is void with its request: an admin can't revive it."""
+    ann = await a_user(denizen, email="ann@example.com", username="ann", password=PASSWORD)
+    outbox, db = denizen.parts.tables.outbox, denizen.db
+    mail_id = await db.run(
+        lambda unit: enqueue(
+            unit, outbox, kind, "eve@example.com", actor=OPERATOR, locale="en", user_id=ann.id
+        )
+    )
+    await db.run(lambda unit: put_off(unit, outbox, mail_id, error="refused (550)", until=None))
+    await denizen.emails.cancel_change(ann.id, actor=OPERATOR)
+    await denizen.users.update_user(
+        ann.id, UpdateUser(email="ann@example.org", email_verified=True), actor=OPERATOR
+    )
+
+    with pytest.raises(NotFoundError):
+        await denizen.outbox.retry([mail_id], actor=OPERATOR)
+    async with db.get_session(read_only=True) as unit:
+        assert not await has_due(unit, outbox, denizen.clock.db_now)
 
 
 async def test_all_are_tried_again_by_one_button(
