@@ -1,5 +1,6 @@
 """What a selection is, what can be done to one, and who of it is skipped; pure rules."""
 
+import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -45,6 +46,12 @@ class Preview(Generic[U]):
     skipped: dict[Skip, list[U]] = field(default_factory=dict)
     sessions: int = 0
     is_too_many: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What these have that no others do: who confirms an act means exactly these."""
+        ids = b"".join(sorted(user.id.bytes for user in self.chosen))
+        return hashlib.sha256(ids).hexdigest()
 
 
 @dataclass(slots=True)

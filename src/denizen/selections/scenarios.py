@@ -65,14 +65,14 @@ class SelectionScenarios(Generic[U]):
         return await self._db.run(read, read_only=True)
 
     async def apply(
-        self, selection: Selection, act: Act, *, expected: int, actor: Actor = OPERATOR
+        self, selection: Selection, act: Act, *, expected: str, actor: Actor = OPERATOR
     ) -> Report:
         """Do it to everybody of the selection who is not skipped, and tell.
 
         Args:
             selection: whom; a filter is good for those who were there when it was looked at.
             act: what.
-            expected: how many the actor has been told; else somebody would be met unawares.
+            expected: `Preview.mark` of those whom the actor was shown; nobody else is met.
             actor: who acts.
 
         Raises:
@@ -80,7 +80,7 @@ class SelectionScenarios(Generic[U]):
             DataError: the database is out of reach; nothing was done.
         """
         preview = await self.look(selection, act, actor=actor)
-        if preview.is_too_many or len(preview.chosen) != expected:
+        if preview.is_too_many or preview.mark != expected:
             raise InvalidError(Issue("selection", "selection_changed", "Others are selected now."))
         report = Report()
         for reason, users in preview.skipped.items():

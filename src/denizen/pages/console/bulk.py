@@ -62,11 +62,9 @@ class BulkPages:
         form = visit.form
         listing, act, expected = Listing.of(form), _act(form), form.get("expected", "")
         selection = _selection(form, listing)
-        if act is None or not selection.who or not expected.isdecimal():
+        if act is None or not selection.who or not expected:
             return await self.show(visit)
-        report = await self._selections.apply(
-            selection, act, expected=int(expected[:9]), actor=why(visit)
-        )
+        report = await self._selections.apply(selection, act, expected=expected, actor=why(visit))
         return visit.leave(listing.address, say=said_of(visit, act, report))
 
 
