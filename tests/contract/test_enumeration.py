@@ -61,7 +61,7 @@ class Observer:
             answer = await form(api, email)
         return Seen(
             answer.status_code,
-            tuple(sorted(answer.headers.items())),
+            tuple(sorted((n, v) for n, v in answer.headers.items() if n != "x-request-id")),
             answer.content,
             self._denizen.hasher.evaluations - before,
             tuple(heard),
@@ -195,7 +195,9 @@ class _Masked:
     def __init__(self, answer: httpx.Response, email: str) -> None:
         self.status_code = answer.status_code
         kept = {
-            n: v for n, v in answer.headers.items() if n not in {"content-length", "set-cookie"}
+            n: v
+            for n, v in answer.headers.items()
+            if n not in {"content-length", "set-cookie", "x-request-id"}
         }
         cookies = answer.headers.get_list("set-cookie")
         self.headers = kept | {"set-cookie": " ".join(one.partition("=")[0] for one in cookies)}

@@ -127,7 +127,7 @@ PAGES: Final[Mapping[tuple[str, str], frozenset[str]]] = {
             *(f"{ONE}/{name}" for name in ("reset-password", "delete", "erase")),
         )
     },
-    ("POST", "/console/users/export"): ADMINS,
+    ("POST", "/console/export"): ADMINS,
     **{("POST", f"{ONE}/{name}"): ADMINS for name in ("enable", "end-session", "resend", "keep")},
 }
 MASS: Final[Mapping[str, object]] = {

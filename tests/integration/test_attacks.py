@@ -457,7 +457,7 @@ async def test_user_who_can_not_be_erased_stops_no_other(host: Denizen[Guest]) -
 
 
 def test_first_admin_link_that_can_not_be_written_stops_no_start(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In a container whose files can't be written the service starts, and says what to do."""
     settings.data_dir.write_text("no folder")
@@ -466,7 +466,7 @@ def test_first_admin_link_that_can_not_be_written_stops_no_start(
     said = _first_admin(settings, Urls(url, url, is_embedded=False))
 
     assert said is None
-    assert "users create" in capsys.readouterr().err
+    assert "users create" in caplog.text
 
 
 async def test_link_waits_for_its_user_before_it_is_taken(

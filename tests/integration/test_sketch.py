@@ -234,7 +234,7 @@ async def test_row_18_t_dos_1_sign_ins_beyond_the_queue_are_refused_at_once(
 async def test_row_20_every_pool_setting_has_a_bound(denizen: Denizen[UserModel]) -> None:
     """Size, overflow, waiting and age are bounded; the server holds the rest."""
     pool = denizen.db.engine.pool
-    assert (pool.size(), pool._max_overflow, pool._timeout) == (10, 5, 2)  # type: ignore[attr-defined]
+    assert (pool.size(), pool._max_overflow, pool._timeout) == (15, 0, 2)  # type: ignore[attr-defined]
     assert pool._recycle == 1800
 
     async with denizen.db.make_connection() as connection:

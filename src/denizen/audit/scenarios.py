@@ -35,7 +35,7 @@ class AuditScenarios(Generic[U]):
     ) -> Page[Row[Any]]:
         """Give one page of events from `since` to before `until`, the newest first.
 
-        From a replica, if there is one: the latest may be missing yet.
+        Those of all users come from a replica, if there is one: the latest may be missing yet.
 
         Raises:
             CursorError: the cursor is not one of this list.
@@ -53,7 +53,7 @@ class AuditScenarios(Generic[U]):
                 cursor=cursor,
             ),
             read_only=True,
-            may_be_stale=True,
+            may_be_stale=user_id is None,
         )
 
     async def names_of(self, ids: Iterable[uuid.UUID | None]) -> dict[uuid.UUID, str]:

@@ -60,6 +60,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         BackupError: there is something of that name.
         OSError: it can't be written.
     """
+    if path.is_symlink() or path.is_mount():
+        raise BackupError(f"{path} can't be replaced by a folder: name one inside it")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise BackupError(f"{path} is there already: name a new folder")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -205,6 +205,7 @@ class EmbeddedServer:
         if not self._cluster.exists() and (self._folder / READY).exists():
             (self._folder / READY).rename(self._cluster)  # a restore was cut off at its end
         if (self._cluster / "PG_VERSION").exists():
+            shutil.rmtree(self._folder / READY, ignore_errors=True)  # of a restore cut off before
             return
         if self._cluster.exists() and (not self._cluster.is_dir() or any(self._cluster.iterdir())):
             raise EmbeddedDatabaseError(f"{self._cluster} is no PostgreSQL cluster: move it away")
@@ -247,7 +248,8 @@ class EmbeddedServer:
             self._stopping.wait(pause)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        with self._log.open("ab") as log:
+        handle = os.open(self._log, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        with os.fdopen(handle, "ab") as log:  # statements stand in it, and values
             options: dict[str, Any] = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
             # Ctrl-C in a terminal is for the service, which then stops this
             options |= {"start_new_session": True, **self._launch.options()}

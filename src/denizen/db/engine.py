@@ -213,6 +213,7 @@ class _Connector:
         self._settings = settings
         self._preferred = 0
         self._wanted = "primary" if len(self._places) > 1 else None
+        self._patience = settings.connect_timeout.total_seconds()
 
     async def connect(self) -> asyncpg.Connection:
         places = self._places
@@ -245,7 +246,7 @@ class _Connector:
             password=target.password,
             database=target.database,
             ssl=target.tls,
-            timeout=settings.connect_timeout.total_seconds(),
+            timeout=self._patience,
             command_timeout=settings.statement_timeout.total_seconds(),
             connection_class=_Connection,
             target_session_attrs=self._wanted,
@@ -267,12 +268,14 @@ class _Spreading(_Connector):
         super().__init__(targets, settings)
         self._wanted = None
         self._preferred = os.getpid() % len(self._places)  # each process begins elsewhere
+        self._patience /= len(self._places)  # one that hangs leaves time for the others
 
     async def connect(self) -> asyncpg.Connection:
         try:
             async with asyncio.timeout(self._settings.connect_timeout.total_seconds()):
                 return await super().connect()
         except TimeoutError:
+            self._preferred = self._next(self._preferred)
             raise UnavailableError(connection_lost=True) from None
 
     def _next(self, index: int) -> int:

@@ -48,6 +48,8 @@ def replacing(data_dir: Path, *, bin_dir: Path | None = None) -> Iterator[Replac
     with owning(folder):
         if find_launch(binaries).user is not None:
             folder.chmod(0o711)  # to be passed through, not read
+        if not (folder / CLUSTER).exists() and (folder / READY).exists():
+            (folder / READY).rename(folder / CLUSTER)  # one before was cut off at its end
         for leftover in folder.glob(f"{NEW}*"):
             shutil.rmtree(leftover, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=NEW, dir=folder))

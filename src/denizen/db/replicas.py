@@ -76,10 +76,11 @@ class Replicas(Generic[R]):
 
     @staticmethod
     def _is_slow(error: ConflictError | UnavailableError) -> bool:
-        """Whether the time was over, of a statement or for a connection: load, and no fault."""
-        if isinstance(error, ConflictError) or error.connection_lost:
-            return False
-        return error.sqlstate in {None, _TOO_SLOW}
+        """Whether a statement took too long: load, and no fault. The primary would be no faster.
+
+        To wait for a connection in vain is a fault: a replica that hangs holds them all.
+        """
+        return isinstance(error, UnavailableError) and error.sqlstate == _TOO_SLOW
 
     def _missed(self, error: ConflictError | UnavailableError | None = None) -> MissedError:
         self.missed += 1

@@ -156,7 +156,7 @@ def test_restore_waits_for_no_running_service(tmp_path: Path, backup: Path) -> N
         line = _refused(command(folder, "restore", str(backup), "--yes"), 3)
         assert str(service.process.pid) in line
         assert service.ask("GET", "/readyz").status == 200
-    assert list(folder.glob("postgres-*")) == [folder / "postgres-run"]
+    assert {path.name for path in folder.glob("postgres-*")} <= {"postgres-run"}
 
 
 def test_backup_of_a_later_schema_is_refused(tmp_path: Path, backup: Path) -> None:

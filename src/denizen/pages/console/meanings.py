@@ -51,6 +51,13 @@ def setting_meanings(words: Words) -> dict[str, str]:
         "password_min": gettext("shortest password in code points (NIST: 15 when it is alone)"),
         "metrics_port": gettext("port of 127.0.0.1 on which /metrics asks for no key; unset: none"),
         "import_max": gettext("largest upload of users to import, in MiB"),
+        **_of_the_pool(words),
+    }
+
+
+def _of_the_pool(words: Words) -> dict[str, str]:
+    gettext = words.gettext
+    return {
         "database_pool_size": gettext("connections that each worker may open, and keeps"),
         "database_pool_timeout": gettext("seconds to wait for a free connection before 503"),
         "database_pool_recycle": gettext("seconds after which a connection is replaced"),

@@ -13,7 +13,7 @@ from denizen.pages.download import Download
 from denizen.pages.entrance import an_email
 from denizen.pages.forms import one_of
 from denizen.pages.site import Site
-from denizen.pages.visit import Visit
+from denizen.pages.visit import CONSOLE, Visit
 from denizen.users.counting import Count
 from denizen.users.schemas import CreateUser
 from denizen.users.status import STATUSES, status_of
@@ -37,7 +37,7 @@ class UserListPages:
         self._service = site.service
         site.add(USERS, self.show, **STAFF)
         site.add(f"{USERS}/new", self.show_new, self.create, **ADMINS)
-        site.add(f"{USERS}/export", None, self.export, acts_once=False, **ADMINS)
+        site.add(f"{CONSOLE}/export", None, self.export, acts_once=False, **ADMINS)
 
     async def show(self, visit: Visit) -> Response:
         """Show a page of the list; a place in another list is the beginning of this one."""

@@ -39,7 +39,7 @@ async def _forms(console: Browser, ann: UserModel) -> dict[str, dict[str, Any]]:
     new = {"email": "x@example.com", "username": "x", "role": "user", "locale": "en"}
     return {
         f"{USERS}/new": new,
-        f"{USERS}/export": {},
+        "/console/export": {},
         f"{USERS}/bulk": bulk.fields,
         f"{path}/change": {**change, "username": "anna"},
         f"{path}/disable": {"reason": "x"},

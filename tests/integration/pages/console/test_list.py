@@ -262,7 +262,7 @@ async def test_list_is_exported_as_it_is_seen(
     """
     await a_user(denizen, email="=cmd@example.com", username="+ann", password="x" * 20)
     await people(denizen, "bob")
-    form = (await console.open(f"{USERS}?q=cmd")).forms[f"{USERS}/export"]
+    form = (await console.open(f"{USERS}?q=cmd")).forms["/console/export"]
     answer = await console.post(form)
     again = await console.post(form)
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
@@ -284,7 +284,7 @@ async def test_export_that_fails_before_it_begins_is_an_error(
     console: Browser, denizen: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody saves a part of a file, or an error, as their users."""
-    form = (await console.open(USERS)).forms[f"{USERS}/export"]
+    form = (await console.open(USERS)).forms["/console/export"]
 
     async def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError
