@@ -24,10 +24,8 @@ from typing import Any
 import asyncpg
 from uuid_utils import uuid4
 
-from bench.seed import cores
+from bench.seed import cores, make_schema
 from denizen.db.embedded import EmbeddedServer
-from denizen.db.manager import DBSessionManager
-from denizen.migrations import migrate
 
 ROUNDS = 3
 HASH = "$2b$12$abcdefghijklmnopqrstuuW6l4bQ1n0mZ1r0Jr7q1sVQ1mB0c9Qy6"
@@ -49,10 +47,7 @@ def main() -> None:
 
 
 async def _measure(server: EmbeddedServer, folder: Path, users: int) -> None:
-    db = DBSessionManager(server.owner_url)
-    db.init()
-    await migrate(db, serving_role="denizen")
-    await db.close_connections()
+    await make_schema(server)
     times: dict[str, list[float]] = {name: [] for name in ("import", "COPY", "export", "COPY TO")}
     peak = 0
     owner: Any = await asyncpg.connect(server.superuser_url)

@@ -21,12 +21,11 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from bench.seed import cores, seed
+from bench.seed import cores, make_schema, seed
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
 from denizen.db.paging import Page
 from denizen.db.unit import Db
-from denizen.migrations import migrate
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter, page_users
 
@@ -43,10 +42,7 @@ TERMS = (
 
 async def measure(server: EmbeddedServer, users: int) -> dict[str, Any]:
     """Give the figures of a fresh server with so many users."""
-    owner = DBSessionManager(server.owner_url)
-    owner.init()
-    await migrate(owner, serving_role="denizen")
-    await owner.close_connections()
+    await make_schema(server)
     connection: Any = await asyncpg.connect(server.superuser_url)
     await seed(connection, users)
     await connection.execute("VACUUM ANALYZE users")

@@ -20,10 +20,8 @@ from typing import Any, Final
 import argon2
 import asyncpg
 
-from bench.seed import address_of, seed
+from bench.seed import address_of, make_schema, seed
 from denizen.db.embedded import EmbeddedServer
-from denizen.db.manager import DBSessionManager
-from denizen.migrations import migrate
 
 HERE: Final = Path(__file__).parent
 PEERS: Final = Path(os.environ.get("BENCH_PEERS", ".bench"))  # `make .bench/installed` fills it
@@ -116,10 +114,7 @@ def url_of(server: EmbeddedServer, database: str) -> str:
 
 async def prepare_ours(server: EmbeddedServer, users: int) -> Accounts:
     """Fill the database that denizen, the hand-written program and the ORM's share."""
-    db = DBSessionManager(server.owner_url)
-    db.init()
-    await migrate(db, serving_role="denizen")
-    await db.close_connections()
+    await make_schema(server)
     hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
     connection: Any = await asyncpg.connect(server.superuser_url)
     try:

@@ -10,6 +10,9 @@ from typing import Any
 import asyncpg
 from uuid_utils.compat import uuid7
 
+from denizen.db.embedded import EmbeddedServer
+from denizen.db.manager import DBSessionManager
+from denizen.migrations import migrate
 from denizen.sessions.model import Token
 
 USER_COLUMNS = (
@@ -22,6 +25,14 @@ _LAST = (
     *(f"name{number}" for number in range(500)),
 )
 _DOMAINS = ("gmail.com", "gmail.com", "outlook.com", "yahoo.com", "mail.ru", "company{}.example")
+
+
+async def make_schema(server: EmbeddedServer) -> None:
+    """Bring a fresh server's database up to date, with the rights of the role that serves."""
+    db = DBSessionManager(server.owner_url)
+    db.init()
+    await migrate(db, serving_role="denizen")
+    await db.close_connections()
 
 
 async def seed(

@@ -10,10 +10,9 @@ import asyncpg
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bench.seed import seed
+from bench.seed import make_schema, seed
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
-from denizen.migrations import migrate
 from denizen.users.model import UserModel
 
 TURNS = 300
@@ -21,10 +20,7 @@ TURNS = 300
 
 async def ratio_of_get_by_id(server: EmbeddedServer) -> float:
     """Give how many times longer the verb takes, by the medians of turns taken one by one."""
-    owner = DBSessionManager(server.owner_url)
-    owner.init()
-    await migrate(owner, serving_role="denizen")
-    await owner.close_connections()
+    await make_schema(server)
     connection: Any = await asyncpg.connect(server.superuser_url)
     await seed(connection, 1000)
     ids = [row[0] for row in await connection.fetch("SELECT id FROM users LIMIT 200")]
