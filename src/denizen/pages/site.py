@@ -1,6 +1,5 @@
 """What all pages share: sessions by cookie, roles, forms, errors as pages, headers."""
 
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from denizen.errors import (
     ThrottledError,
 )
 from denizen.http.client import client_address
+from denizen.http.gate import log_refusal
 from denizen.http.language import language_of
 from denizen.http.problems import log_defect, problem_of
 from denizen.http.route import convert
@@ -52,7 +52,6 @@ _HEADERS: Final = {
 }
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 Answer = Callable[[Visit], Awaitable[Response]]
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +291,10 @@ def _digest(text: str) -> bytes:
 
 
 def _refused(visit: Visit, error: Exception) -> Response:
-    """Answer an error with a page of its own; who was refused what is logged (ASVS 16.3.2)."""
+    """Answer an error with a page of its own."""
     incident = ""
     if isinstance(error, NotAllowedError | forms.FormRefusedError):
-        who, request = visit.actor, visit.request
-        path = getattr(request.scope.get("route"), "path", "")  # what was sent is text
-        _log.warning("%s %s was refused %s %s", who.kind, who.id, request.method, path)
+        log_refusal(visit.request, visit.actor)
     if isinstance(error, forms.FormRefusedError):
         return visit.page("refused.html", status=403, reason=error.reason)
     if isinstance(error, ClientDisconnect):  # nobody reads it
