@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import orjson
 
+from denizen.db.replacing import sync_folder
+
 DUMP: Final = "denizen.dump"
 _MANIFEST: Final = "backup.json"
 _FORM: Final = 1
@@ -70,9 +72,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         with _held(part):
             yield part
-            _sync(part)
+            sync_folder(part)
             part.rename(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -139,13 +141,5 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    finally:
-        os.close(handle)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

@@ -70,17 +70,18 @@ def _put_in_place(folder: Path, cluster: Path) -> Path | None:
     ready, current = folder / READY, folder / CLUSTER
     shutil.rmtree(ready, ignore_errors=True)
     cluster.rename(ready)
-    _sync(folder)
+    sync_folder(folder)
     aside = None
     if current.exists():
         aside = folder / f"{CLUSTER}-before-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
         current.rename(aside)
     ready.rename(current)
-    _sync(folder)
+    sync_folder(folder)
     return aside
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder outlive a crash of the machine."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -14,6 +14,7 @@ from denizen.http.problems import from_http
 
 # what names and addresses of hosts are made of; RFC 3986 3.2.2 has more that no host is called
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{0,5})?")
+_SINGLE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type"})
 
 
 class Unambiguous:
@@ -35,25 +36,14 @@ def has_one_meaning(scope: Scope) -> bool:
 
     Every request passes here, so it is one walk over its headers.
     """
-    host = length = coding = kind = None
+    found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name == b"host":
-            if host is not None:
+        if name in _SINGLE:
+            if name in found:
                 return False
-            host = value
-        elif name == b"content-length":
-            if length is not None:
-                return False
-            length = value
-        elif name == b"transfer-encoding":
-            if coding is not None:
-                return False
-            coding = value
-        elif name == b"content-type":
-            if kind is not None:
-                return False
-            kind = value
+            found[name] = value
+    host, coding = found.get(b"host"), found.get(b"transfer-encoding")
     # a watcher may speak HTTP/1.0, which has none; granian says that by an empty one
     is_host = _HOST.fullmatch(host) if host else scope.get("http_version") != "1.1"
-    is_framed = coding is None or (coding.lower() == b"chunked" and length is None)
+    is_framed = coding is None or (coding.lower() == b"chunked" and b"content-length" not in found)
     return bool(is_host) and is_framed
