@@ -86,6 +86,7 @@ class FairPool(AsyncAdaptedQueuePool):
     """
 
     _queue_class = _FairQueue
+    _sqla_logger_namespace = "sqlalchemy.pool.FairPool"  # its talk is SQLAlchemy's, not ours
     _is_over = False
 
     def dispose(self) -> None:

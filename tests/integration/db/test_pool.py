@@ -150,3 +150,16 @@ async def test_connection_that_comes_back_too_late_is_closed(
     await pools.give_back(pool, borrowed)
 
     assert driver.is_closed()
+
+
+async def test_pool_talks_in_the_name_of_sqlalchemy(
+    databases: Databases, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it says of being disposed is no line of the service's log."""
+    caplog.set_level("INFO", "denizen")
+    manager = DBSessionManager(databases.owner_url)
+    manager.init()
+    await manager.run(_touch)
+    await manager.close_connections()
+
+    assert [record for record in caplog.records if record.name.startswith("denizen")] == []
