@@ -86,9 +86,9 @@ async def a_user(
         )
 
 
-async def an_admin(denizen: Denizen[UserModel]) -> UserModel:
+async def an_admin(denizen: Denizen[UserModel], *, email: str | None = None) -> UserModel:
     """Put an admin who can sign in with `PASSWORD` into the database."""
-    return await a_user(denizen, password=PASSWORD, role="admin")
+    return await a_user(denizen, email=email, password=PASSWORD, role="admin")
 
 
 class StatementCounter:

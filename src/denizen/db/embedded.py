@@ -56,6 +56,7 @@ _READY_PATIENCE: Final = 30.0
 _RECOVERY_PATIENCE: Final = 600.0  # while the server says that it is starting up
 _LOCK_PATIENCE: Final = 600.0
 _STOP_PATIENCE: Final = 30.0
+_ALIVE: Final = 1.0  # seconds after which a server that ended did not fail to start
 _LOG_MAX: Final = 10 * 1024 * 1024
 _BASE_OPTIONS: Final = (
     "listen_addresses=",
@@ -244,7 +245,7 @@ class EmbeddedServer:
             if self._stopping.is_set():
                 _end(process)
             process.wait()
-            pause = 0.2 if time.monotonic() - began > 10 else min(pause * 2, 5.0)
+            pause = 0.2 if time.monotonic() - began > _ALIVE else min(pause * 2, 5.0)
             self._stopping.wait(pause)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,201 @@
+"""A service and its PostgreSQL with the wire in between: what the faults happen to."""
+
+import asyncio
+import contextlib
+import os
+import time
+import urllib.parse
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from denizen.app import Denizen
+from denizen.db.embedded import EmbeddedServer
+from denizen.db.manager import DBSessionManager
+from denizen.migrations import migrate
+from denizen.settings import Settings
+from denizen.users.model import UserModel
+from faults import checkers
+from faults.load import Load
+from faults.proxy import Proxy
+from faults.recorder import Recorder, outcomes
+from faults.report import Measured, longest_gap, phases, publish
+from processes import Service, free_port, serving
+from support import PASSWORD, an_admin, superuser
+
+POOL: Final = 8
+SETTLING: Final = 10.0  # seconds that a service gets to come to rest
+_ROWS: Final = "SELECT split_part(username, '.', 1) AS act FROM users WHERE username LIKE $1"
+_MAILS: Final = """
+SELECT DISTINCT split_part(u.username, '.', 1) AS act
+FROM outbox o JOIN users u ON u.id = o.user_id WHERE u.username LIKE $1
+"""
+_EVENTS: Final = """
+SELECT split_part(u.username, '.', 1) AS act
+FROM audit_events a JOIN users u ON u.id = a.user_id
+WHERE a.action = 'user.created' AND u.username LIKE $1
+"""
+_OPEN: Final = """
+SELECT count(*) AS every, count(*) FILTER (WHERE state LIKE 'idle in transaction%') AS idle
+FROM pg_stat_activity WHERE usename = 'denizen'
+"""
+
+
+@dataclass(slots=True)
+class Stage:
+    """What runs, and how it is looked at without going through it."""
+
+    server: EmbeddedServer
+    proxy: Proxy
+    service: Service
+    metrics: int
+    token: str
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return f"http://127.0.0.1:{self.service.port}"
+
+    @contextlib.asynccontextmanager
+    async def loaded(self, **options: Any) -> AsyncIterator[Load]:
+        """Load the service; when the block is left every act was told, and the service is well."""
+        options = {"url": self.url, "token": self.token} | options
+        path = self.folder / f"{time.monotonic_ns()}.jsonl"
+        with Recorder(path) as recorder:
+            load = Load(recorder=recorder, **options)
+            async with load.running():
+                yield load
+
+    async def measure(self, load: Load, row: str, fault: str, expected: str) -> Measured:
+        """Hold the rows that are there against the history, and tell; what is wrong fails."""
+        found = await look(self.server, load)
+        leaked = await self.leaks()
+        told = outcomes(load.recorder.tries())
+        words = {"row": row, "fault": fault, "expected": expected}
+        measured = publish(measured_by(load, found.sets, leaked=leaked, **words))
+        assert measured.acts
+        assert measured.is_green, (found.sets, leaked)
+        assert found.sets.is_whole, found.sets
+        assert not found.sets.unresolved, found.sets
+        assert checkers.without_mail(told, found.mails) == set()
+        assert checkers.audited_otherwise(found.rows, found.events) == set()
+        return measured
+
+    async def leaks(self) -> int:
+        """Count what is still open once the service had time to come to rest."""
+        deadline = time.monotonic() + SETTLING
+        while (count := await self._open()) and time.monotonic() < deadline:  # noqa: ASYNC110  # PostgreSQL has no event
+            await asyncio.sleep(0.1)
+        return count
+
+    async def _open(self) -> int:
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.metrics}/metrics")).text
+        in_use = sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith("denizen_pool_in_use")
+        )
+        async with superuser(self.server.superuser_url) as watcher:
+            row = await watcher.fetchrow(_OPEN)
+        return int(in_use) + int(row["idle"]) + max(0, int(row["every"]) - POOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is there of a load, by its acts."""
+
+    sets: checkers.Sets
+    rows: list[str]
+    mails: list[str]
+    events: list[str]
+
+
+async def look(server: EmbeddedServer, load: Load) -> Rows:
+    """Read what is there, behind the service's back."""
+    async with superuser(server.superuser_url) as watcher:
+        rows, mails, events = [
+            [row["act"] for row in await watcher.fetch(query, f"{load.prefix}%")]
+            for query in (_ROWS, _MAILS, _EVENTS)
+        ]
+    told = outcomes(load.recorder.tries())
+    return Rows(checkers.compare(told, rows), rows, mails, events)
+
+
+def measured_by(
+    load: Load, sets: checkers.Sets, *, row: str, fault: str, expected: str, leaked: int = 0
+) -> Measured:
+    """Give the row of the report."""
+    tries = load.recorder.tries()
+    told = outcomes(tries)
+    before, during, after = phases(tries, load.recorder.marks)
+    return Measured(
+        row=row,
+        fault=fault,
+        expected=expected,
+        acts=sum(outcome == "ok" for outcome in told.values()),
+        lost=len(sets.lost),
+        doubled=len(sets.doubled | sets.phantom),
+        unknown=sum(one.outcome == "info" for one in tries),
+        gap=round(longest_gap(tries), 1),
+        p99=(before, during, after),
+        leaked=leaked,
+    )
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Run a durable PostgreSQL, the wire, and one service of one worker with a small pool."""
+    server = embedded(folder / "database")
+    server.start()
+    try:
+        asyncio.run(fill(server, folder))
+        metrics = free_port()
+        with Proxy(f"{socket_of(server.app_url)}/.s.PGSQL.5432") as proxy:
+            settings = {
+                "DENIZEN_DATABASE_URL": f"postgresql://denizen@127.0.0.1:{proxy.port}/denizen"
+                "?sslmode=disable",
+                "DENIZEN_DATABASE_POOL_SIZE": str(POOL),
+                "DENIZEN_METRICS_PORT": str(metrics),
+                "DENIZEN_THROTTLE": "off",
+            }
+            with serving(folder / "data", "--workers", "1", port=None, **settings) as service:
+                service.until("/readyz", 200)
+                yield Stage(server, proxy, service, metrics, sign_in(service), folder)
+    finally:
+        server.stop()
+
+
+def embedded(folder: Path) -> EmbeddedServer:
+    """Make a PostgreSQL that keeps what it promises, of the version that is tested."""
+    chosen = os.environ.get("DENIZEN_TEST_POSTGRES_BIN")
+    return EmbeddedServer.for_service(folder, bin_dir=Path(chosen) if chosen else None)
+
+
+async def fill(server: EmbeddedServer, folder: Path) -> None:
+    """Make the tables, and an admin."""
+    db = DBSessionManager(server.owner_url)
+    db.init()
+    await migrate(db, serving_role="denizen")
+    await db.close_connections()
+    settings = Settings.load(database_url=server.app_url, data_dir=folder / "data", _env_file=None)
+    denizen: Denizen[UserModel] = Denizen(settings=settings)
+    await denizen.start()
+    await an_admin(denizen, email="root@example.com")
+    await denizen.stop()
+
+
+def sign_in(service: Service) -> str:
+    """Give the token of the admin."""
+    body = {"email": "root@example.com", "password": PASSWORD}
+    token: str = service.ask("POST", "/v1/sessions", body).json()["token"]
+    return token
+
+
+def socket_of(url: str) -> str:
+    """Give the folder of the socket that a URL names."""
+    return urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["host"][0]
