@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from denizen.app import Denizen, create_app
-from denizen.db.errors import OutcomeUnknownError
+from denizen.db.errors import OutcomeUnknownError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
+from denizen.db.unit import Db
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
@@ -312,7 +313,7 @@ async def test_f11_answer_lost_after_commit_is_repeated(
     assert await _users(denizen) == 2
 
 
-@pytest.mark.parametrize("lost", [("claim_for",), ("release",), ("claim_for", "release")])
+@pytest.mark.parametrize("lost", [("_take",), ("_give_back",), ("_take", "_give_back")])
 async def test_key_whose_claim_nobody_knows_is_free_again(
     admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
 ) -> None:
@@ -321,20 +322,43 @@ async def test_key_whose_claim_nobody_knows_is_free_again(
 
     async def losing(unit: Any, **options: Any) -> Any:
         found = await run(unit, **options)
-        if left and f"Attempt.{left[0]}." in unit.__qualname__:
+        if left and f".{left[0]}." in unit.__qualname__:
             del left[0]
             raise OutcomeUnknownError
         return found
 
     monkeypatch.setattr(denizen.db, "run", losing)
-    taken = NEW if lost[0] == "claim_for" else {**NEW, "username": "no name at all"}
+    taken = NEW if lost[0] == "_take" else {**NEW, "username": "no name at all"}
     first = await admin.post("/v1/users", json=taken, headers=KEY)
     again = await admin.post("/v1/users", json=taken, headers=KEY)
 
     assert left == []
-    expected = (503, 201) if lost[0] == "claim_for" else (422, 422)
+    expected = (503, 201) if lost[0] == "_take" else (422, 422)
     assert (first.status_code, again.status_code) == expected, (first.text, again.text)
     assert (again.json().get("code")) != "idempotency_busy"
+
+
+async def test_key_that_could_not_be_given_back_is_free_when_the_database_is_back(
+    admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Away from the effect on: the first who asks again under the key waits for no lease."""
+    run, away = denizen.db.run, ["Once._give_back.", "Once.run."]
+
+    async def failing(unit: Any, **options: Any) -> Any:
+        async def broken(db: Db) -> None:
+            await unit(db)
+            raise UnavailableError
+
+        return await run(broken if unit.__qualname__.startswith(tuple(away)) else unit, **options)
+
+    monkeypatch.setattr(denizen.db, "run", failing)
+    first = await admin.post("/v1/users", json=NEW, headers=KEY)
+    away.pop()
+    still_away = await admin.post("/v1/users", json=NEW, headers=KEY)
+    away.clear()
+    again = await admin.post("/v1/users", json=NEW, headers=KEY)
+
+    assert [first.status_code, still_away.status_code, again.status_code] == [503, 409, 201]
 
 
 async def test_crash_between_claim_and_effect_heals_after_the_lease(
