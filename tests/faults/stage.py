@@ -92,14 +92,15 @@ class Stage:
             await asyncio.sleep(0.1)
         return count
 
-    async def _open(self) -> int:
+    async def figure(self, *names: str) -> float:
+        """Give the sum of the service's figures that begin so."""
         async with httpx.AsyncClient() as client:
             text = (await client.get(f"http://127.0.0.1:{self.metrics}/metrics")).text
-        in_use = sum(
-            float(line.rpartition(" ")[2])
-            for line in text.splitlines()
-            if line.startswith("denizen_pool_in_use")
-        )
+        lines = [line for line in text.splitlines() if line.startswith(names)]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    async def _open(self) -> int:
+        in_use = await self.figure("denizen_pool_in_use")
         async with superuser(self.server.superuser_url) as watcher:
             row = await watcher.fetchrow(_OPEN)
         return int(in_use) + int(row["idle"]) + max(0, int(row["every"]) - POOL)

@@ -42,4 +42,5 @@ async def _end_postgres(stage: Stage, row: str, signals: list[signal.Signals], f
             await load.until(10)
         load.recorder.mark("healed")
         await load.until(20)
-    await stage.measure(load, row, fault, HEALED)
+    measured = await stage.measure(load, row, fault, HEALED)
+    assert measured.gap < 10
