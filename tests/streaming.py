@@ -14,6 +14,7 @@ from typing import Any
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
 from denizen.migrations import migrate
+from faults.nemeses import postmaster
 from support import superuser
 
 # a standby that is promoted may be asleep between two looks for more to replay
@@ -36,7 +37,7 @@ class Pair:
     def kill_primary(self) -> None:
         """End the primary without a word, and keep it from being started again."""
         self.primary._stopping.set()
-        os.kill(_postmaster(self.primary), signal.SIGKILL)
+        os.kill(postmaster(self.primary), signal.SIGKILL)
 
     def promote(self) -> None:
         """Make the standby the primary."""
@@ -126,7 +127,3 @@ def _ask(server: EmbeddedServer, query: str) -> Any:
 
 def _socket_of(url: str) -> str:
     return urllib.parse.parse_qs(urllib.parse.urlsplit(url).query)["host"][0]
-
-
-def _postmaster(server: EmbeddedServer) -> int:
-    return int((server._cluster / "postmaster.pid").read_text().splitlines()[0])

@@ -33,6 +33,7 @@ class Load:
         recorder: of the history.
         clients: how many make users, one after the other.
         pace: seconds that each of them waits in between.
+        patience: seconds that they wait for one answer.
         is_keyed: whether requests carry a key; without one, asking again is another act, with
             another address, for nothing else would tell two users apart.
     """
@@ -42,6 +43,7 @@ class Load:
     recorder: Recorder
     clients: int = 6
     pace: float = 0.05
+    patience: float = PATIENCE
     is_keyed: bool = True
     prefix: str = field(default_factory=lambda: f"f{uuid.uuid4().hex[:8]}")
     done: int = 0
@@ -53,7 +55,7 @@ class Load:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.clients + 1)
         headers = {"Authorization": f"Bearer {self.token}"}
         async with httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=PATIENCE, limits=limits
+            base_url=self.url, headers=headers, timeout=self.patience, limits=limits
         ) as client:
             self._is_over = False
             async with asyncio.TaskGroup() as tasks:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,11 @@ def publish(measured: Measured) -> Measured:
         with Path(out).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
     return measured
+
+
+def control(measured: Measured, found: str) -> Measured:
+    """Tell, and add, what a checker found at a service that is broken on purpose."""
+    return publish(replace(measured, is_control=True, found=found))
 
 
 def longest_gap(tries: Iterable[Try], kind: str = "create") -> float:

@@ -45,11 +45,18 @@ FROM pg_stat_activity WHERE usename = 'denizen'
 
 
 @dataclass(slots=True)
-class Stage:
-    """What runs, and how it is looked at without going through it."""
+class Running:
+    """A service that runs, and how what it does is looked at without going through it.
+
+    Attributes:
+        server: whose rows count.
+        service: the service.
+        metrics: the port of its figures.
+        token: of an admin.
+        folder: for files.
+    """
 
     server: EmbeddedServer
-    proxy: Proxy
     service: Service
     metrics: int
     token: str
@@ -106,6 +113,13 @@ class Stage:
         return int(in_use) + int(row["idle"]) + max(0, int(row["every"]) - POOL)
 
 
+@dataclass(slots=True)
+class Stage(Running):
+    """One with a wire that faults can be put on."""
+
+    proxy: Proxy
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What is there of a load, by its acts."""
@@ -155,20 +169,30 @@ def staged(folder: Path) -> Iterator[Stage]:
     server.start()
     try:
         asyncio.run(fill(server, folder))
-        metrics = free_port()
-        with Proxy(f"{socket_of(server.app_url)}/.s.PGSQL.5432") as proxy:
-            settings = {
-                "DENIZEN_DATABASE_URL": f"postgresql://denizen@127.0.0.1:{proxy.port}/denizen"
-                "?sslmode=disable",
-                "DENIZEN_DATABASE_POOL_SIZE": str(POOL),
-                "DENIZEN_METRICS_PORT": str(metrics),
-                "DENIZEN_THROTTLE": "off",
-            }
-            with serving(folder / "data", "--workers", "1", port=None, **settings) as service:
-                service.until("/readyz", 200)
-                yield Stage(server, proxy, service, metrics, sign_in(service), folder)
+        with (
+            Proxy(f"{socket_of(server.app_url)}/.s.PGSQL.5432") as proxy,
+            served(
+                folder, f"postgresql://denizen@127.0.0.1:{proxy.port}/denizen?sslmode=disable"
+            ) as (service, metrics),
+        ):
+            yield Stage(server, service, metrics, sign_in(service), folder, proxy)
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def served(folder: Path, url: str) -> Iterator[tuple[Service, int]]:
+    """Run a service of one worker with a small pool; give the port of its figures, too."""
+    metrics = free_port()
+    settings = {
+        "DENIZEN_DATABASE_URL": url,
+        "DENIZEN_DATABASE_POOL_SIZE": str(POOL),
+        "DENIZEN_METRICS_PORT": str(metrics),
+        "DENIZEN_THROTTLE": "off",
+    }
+    with serving(folder / "data", "--workers", "1", port=None, **settings) as service:
+        service.until("/readyz", 200)
+        yield service, metrics
 
 
 def embedded(folder: Path) -> EmbeddedServer:

@@ -1,7 +1,6 @@
 """Services that are broken on purpose: the checkers find it, or a green run would prove nothing."""
 
 import asyncio
-import dataclasses
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -14,7 +13,7 @@ from faults.load import ask
 from faults.nemeses import postmaster, signal_server, until_new
 from faults.proxy import Faults
 from faults.recorder import Recorder
-from faults.report import Measured, publish
+from faults.report import Measured, control
 from faults.stage import Stage, look, measured_by
 from support import superuser
 
@@ -131,8 +130,3 @@ async def _race(stage: Stage) -> tuple[list[str], int]:
     async with superuser(stage.server.superuser_url) as watcher:
         query = "SELECT email FROM users WHERE username LIKE $1"
         return [row["email"] for row in await watcher.fetch(query, f"Race{mark}%")], told
-
-
-def control(measured: Measured, found: str) -> None:
-    """Tell what a control's checker found."""
-    publish(dataclasses.replace(measured, is_control=True, found=found))
