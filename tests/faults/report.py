@@ -1,6 +1,7 @@
 """What a row of the fault matrix measured; `docs/faults.py` makes a page of it.
 
-With `DENIZEN_FAULTS_OUT=file` every row is added to that file as a line of JSON.
+With `DENIZEN_FAULTS_OUT=file` every row is put into that file, a list in JSON, in place of the one
+that was measured before.
 """
 
 import itertools
@@ -9,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from faults.recorder import Try
 
@@ -61,13 +62,19 @@ def full(much: int, short: int) -> int:
 
 
 def publish(measured: Measured) -> Measured:
-    """Tell what was measured, and add it to the file if there is one."""
-    line = json.dumps(asdict(measured) | {"is_green": measured.is_green})
-    print(line)
+    """Tell what was measured, and put it into the file if there is one."""
+    row = asdict(measured) | {"is_green": measured.is_green}
+    print(json.dumps(row))
     if out := os.environ.get("DENIZEN_FAULTS_OUT"):
-        with Path(out).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        _put(Path(out), row)
     return measured
+
+
+def _put(path: Path, row: dict[str, Any]) -> None:
+    rows = json.loads(path.read_text("utf-8")) if path.exists() else []
+    names = ("row", "fault", "is_control")
+    others = [one for one in rows if any(one[name] != row[name] for name in names)]
+    path.write_text(json.dumps([*others, row], indent=1) + "\n", "utf-8")
 
 
 def control(measured: Measured, found: str) -> Measured:

@@ -1,5 +1,6 @@
 """The documentation says what the code does."""
 
+import json
 import re
 import subprocess
 import sys
@@ -36,6 +37,23 @@ def test_sketch_is_what_its_tests_say() -> None:
     rows = [line.split(" | ") for line in made.stdout.splitlines() if re.match(r"\| \d", line)]
     assert [int(row[0].strip("| ")) for row in rows] == list(range(1, 25))
     assert all("test_" in row[-1] and row[2] for row in rows)
+
+
+def test_faults_are_what_was_measured() -> None:
+    """`docs/faults.md` is what `docs/faults.py` writes: every row holds, controls were found."""
+    made = subprocess.run(
+        [sys.executable, "docs/faults.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    measured = json.loads((ROOT / "docs" / "faults.json").read_text(encoding="utf-8"))
+    rows = {one["row"] for one in measured if not one["is_control"]}
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests/faults").glob("test_*.py"))
+    controls = [one for one in measured if one["is_control"]]
+
+    assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8") == made.stdout
+    assert rows >= set(re.findall(r'"(F\d+)"', tests))
+    assert all(one["is_green"] for one in measured if not one["is_control"])
+    assert len(controls) >= 4
+    assert all(one["found"] and not one["is_green"] for one in controls)
 
 
 def test_every_page_is_in_the_docs(settings: Settings) -> None:

@@ -19,6 +19,7 @@ MAX_BYTES: Final = 4 * MAX_CODE_POINTS  # in UTF-8 none has more than four: one 
 # The list holds what has ten code points or more, and calls everything shorter bad, unseen: a
 # password of 8 or 9, where the minimum allows it, is held against no list, for there is none.
 _LIST_FROM: Final = 10
+_LISTED: Final = "password123"  # for as long as there are lists
 _SHORTEST_OWN_WORD: Final = 4
 _SHORTEST_REST: Final = 4
 _PRODUCT: Final = "denizen"
@@ -66,7 +67,14 @@ def normalise(password: str) -> str:
     return unicodedata.normalize("NFC", password) if len(password) <= MAX_BYTES else password
 
 
+def has_blocklist() -> bool:
+    """Whether the list is there: without its files it would call every password good."""
+    return is_bad_password(_LISTED)
+
+
 def _is_listed(password: str) -> bool:
+    if not has_blocklist():
+        return True  # nobody can say that it isn't
     forms = {password, unicodedata.normalize("NFC", password.lower())}
     return any(len(form) >= _LIST_FROM and is_bad_password(form) for form in forms)
 
