@@ -99,7 +99,7 @@ async def test_slow_wire_is_slow_and_nothing_else(stage: Stage) -> None:
         await load.until(20)
         load.recorder.mark("fault")
         stage.proxy.faults = Faults(delay=0.02)
-        await load.until(full(200, 15))
+        await load.until(full(100, 15), patience=120)
         stage.proxy.heal()
         load.recorder.mark("healed")
         await load.until(20)

@@ -182,6 +182,8 @@ _UNAVAILABLE: Final = frozenset(
 )
 _UNAVAILABLE_CLASSES: Final = frozenset({"08", "28", "53"})
 _LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006", "25P03", "25P04", "40003"})
+# the last one: the server said that it ends the session, and the socket is not closed yet
+_BROKEN: Final = frozenset({"InterfaceError", "OperationalError", "InternalClientError"})
 _SWALLOWED: Final = (
     "a statement failed and its error was caught inside the unit: nothing is applied"
 )
@@ -247,7 +249,7 @@ def _is_lost(error: BaseException, driver: BaseException, state: str | None) -> 
         return True
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
-    if type(driver).__name__ in {"InterfaceError", "OperationalError"} and state is None:
+    if type(driver).__name__ in _BROKEN and state is None:
         return type(driver).__module__.startswith(_DRIVER_MODULES)
     network = (OSError, TimeoutError, asyncio.IncompleteReadError)
     return isinstance(driver, network) and _rose_out_of_driver(driver.__traceback__)

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -161,7 +162,7 @@ class Attempt:
         try:
             return await self._once.db.run(lambda db: claim_key(db, keys, claim, now))
         except OutcomeUnknownError:
-            self.claim = claim  # it may stand, and then it is to be given back
+            self.claim = replace(claim, is_sure=False)  # if it stands it is to be given back
             raise
 
     async def release(self) -> None:

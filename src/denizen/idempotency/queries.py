@@ -34,12 +34,21 @@ from denizen.idempotency.model import KEPT, LEASE
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One try at a request under a key."""
+    """One try at a request under a key.
+
+    Attributes:
+        principal_id: who asks.
+        key_digest: of the key.
+        fingerprint: of the request.
+        id: of the try.
+        is_sure: whether it is known that the claim stands.
+    """
 
     principal_id: uuid.UUID
     key_digest: bytes
     fingerprint: bytes
     id: uuid.UUID
+    is_sure: bool = True
 
 
 async def claim_key(db: Db, keys: Table, claim: Claim, now: Instant) -> Row[Any] | None:
@@ -49,13 +58,7 @@ async def claim_key(db: Db, keys: Table, claim: Claim, now: Instant) -> Row[Any]
         IdempotencyMismatchError: the key was used for another request.
         IdempotencyBusyError: a request with this key is running.
     """
-    fresh = insert(keys).values(
-        principal_id=claim.principal_id,
-        key_digest=claim.key_digest,
-        fingerprint=claim.fingerprint,
-        claim_id=claim.id,
-        claimed_at=now,
-    )
+    fresh = insert(keys).values(**_row(claim), claimed_at=now)
     is_dead = keys.c.status.is_(None) & (keys.c.claimed_at < now - literal(LEASE, Interval))
     is_old = keys.c.claimed_at < now - literal(KEPT, Interval)
     values = {name: fresh.excluded[name] for name in ("fingerprint", "claim_id", "claimed_at")}
@@ -93,7 +96,12 @@ async def keep_answer(
 
 
 async def release_key(db: Db, keys: Table, claim: Claim) -> None:
-    """Give the key back after a refused try; an answer that was stored after all stays."""
+    """Give the key back after a refused try; an answer that was stored after all stays.
+
+    A claim that is not sure may still be under way: its row, which nobody sees yet, is waited for.
+    """
+    if not claim.is_sure:
+        await db.execute(insert(keys).values(**_row(claim)).on_conflict_do_nothing())
     mine = (*_same_key(keys, claim), keys.c.claim_id == claim.id, keys.c.status.is_(None))
     await db.execute(delete(keys).where(*mine))
 
@@ -116,6 +124,15 @@ async def forget_person(db: Db, keys: Table, user_id: uuid.UUID, email: str) -> 
     says = [kept.contains(text.lower(), autoescape=True) for text in (str(user_id), email)]
     theirs = or_(keys.c.principal_id == user_id, tells, *says)
     await db.execute(delete(keys).where(theirs, keys.c.status.is_not(None)))
+
+
+def _row(claim: Claim) -> dict[str, Any]:
+    return {
+        "principal_id": claim.principal_id,
+        "key_digest": claim.key_digest,
+        "fingerprint": claim.fingerprint,
+        "claim_id": claim.id,
+    }
 
 
 def _same_key(keys: Table, claim: Claim) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Idempotency-Key: sent again, a request happens once and is answered alike."""
 
 import asyncio
+import uuid
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from denizen.db.errors import OutcomeUnknownError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
 from denizen.db.unit import Db
+from denizen.idempotency.queries import Claim, claim_key, release_key
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
@@ -336,6 +338,22 @@ async def test_key_whose_claim_nobody_knows_is_free_again(
     expected = (503, 201) if lost[0] == "_take" else (422, 422)
     assert (first.status_code, again.status_code) == expected, (first.text, again.text)
     assert (again.json().get("code")) != "idempotency_busy"
+
+
+async def test_claim_that_is_under_way_while_it_is_given_back_does_not_stay(
+    denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """Its COMMIT was sent and nobody heard of it: giving it back waits until it is there."""
+    keys, now = denizen.parts.tables.idempotency, denizen.clock.db_now
+    claim = Claim(uuid.uuid4(), b"k" * 32, b"f" * 32, uuid.uuid4(), is_sure=False)
+    async with superuser(databases.superuser_url) as watcher:
+        async with denizen.db.get_session() as db:
+            assert await claim_key(db, keys, claim, now) is None
+            giving = asyncio.create_task(denizen.db.run(lambda db: release_key(db, keys, claim)))
+            await until_a_lock_is_waited_for(watcher)
+        await giving
+
+    assert await _count(databases, "idempotency_keys") == 0
 
 
 async def test_key_that_could_not_be_given_back_is_free_when_the_database_is_back(

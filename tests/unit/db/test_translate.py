@@ -28,6 +28,7 @@ from denizen.db.errors import DataError, translate
         (asyncpg.DiskFullError, errors.UnavailableError),
         (asyncpg.ReadOnlySQLTransactionError, errors.UnavailableError),
         (asyncpg.ConnectionDoesNotExistError, errors.UnavailableError),
+        (asyncpg.InternalClientError, errors.UnavailableError),
         (psycopg.errors.UniqueViolation, errors.TakenError),
         (psycopg.errors.DeadlockDetected, errors.ConflictError),
         (psycopg.errors.AdminShutdown, errors.UnavailableError),
