@@ -1,11 +1,11 @@
 """What each statement costs as users become many: `python -m bench.growth [USERS...]`.
 
-Method: for each number a fresh embedded PostgreSQL; users, a session and an event of the audit for one in ten, by COPY
-into tables without indexes, which are built afterwards. Then each act of the API is done by the
-application itself, and each statement of it that reads is explained with its own values (ANALYZE,
-BUFFERS), five times in a transaction that is rolled back: the table gives the shortest time in
-milliseconds and the blocks that it touched. A plan fails, and with it the run, where a table that
-grows is read from end to end, or where more than twice the rows are read that are returned.
+Method: for each number a fresh embedded PostgreSQL; users, and a session and an event of the audit
+for one in ten, by COPY into tables whose indexes are built afterwards. Then each act of the API is
+done by the application itself, and each statement of it that reads is explained with its own values
+(ANALYZE, BUFFERS), five times in a transaction that is rolled back: the table gives the shortest
+time in milliseconds and the blocks that it touched. A plan fails, and with it the run, where a
+table that grows is read from end to end, or where more than twice the rows are read that are given.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ _INDEXES: Final = """
     WHERE t.relname = 'users' AND NOT i.indisprimary
 """
 _EVENTS: Final = """
-    INSERT INTO audit_events (user_id, id, action, actor_kind, actor_id)
-    SELECT user_id, id, 'session.started', 'user', user_id FROM sessions
+    INSERT INTO audit_events (user_id, id, action, actor_kind, actor_id, before, after)
+    SELECT user_id, id, 'session.started', 'user', user_id, '{}', '{}' FROM sessions
 """
 _AT: Final = """
     SELECT created_at, id FROM users ORDER BY created_at DESC, id DESC OFFSET $1 LIMIT 1
