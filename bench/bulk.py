@@ -94,7 +94,13 @@ def _tree(pid: int) -> Iterator[int]:
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text(encoding="ascii").split():
-                yield from _tree(int(child))
+                # one that has not begun its own program yet has its parent's memory, and its name
+                if _name(int(child)) != _name(pid):
+                    yield from _tree(int(child))
+
+
+def _name(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _memory(pid: int) -> int:

@@ -115,7 +115,7 @@ class PasswordScenarios(Generic[U]):
             row = await require_live(db, tables.tokens, purpose, token, now)
             return self._require(await self._parts.user_model.get_by_id(db, row.user_id))
 
-        hashed = await self._hash(await self._db.run(look, read_only=True), password)
+        hashed = await self._hash(await self._db.run(look, read_only=True), password, actor)
 
         async def unit(db: Db) -> None:
             model = self._parts.user_model
@@ -150,7 +150,7 @@ class PasswordScenarios(Generic[U]):
         """
         user = await self._user(user_id)
         await require_current_password(self._parts, user, current, actor)
-        hashed = await self._hash(user, new)
+        hashed = await self._hash(user, new, actor)
 
         async def unit(db: Db) -> None:
             locked = await lock_checked(db, self._parts, user)
@@ -177,11 +177,11 @@ class PasswordScenarios(Generic[U]):
         )
         await record(db, tables.audit, "password.changed", actor, user.id)
 
-    async def _hash(self, user: U, password: str) -> str:
+    async def _hash(self, user: U, password: str, actor: Actor) -> str:
         words = (user.email, user.username, *self._parts.context_words)
         minimum = self._parts.password_min
         checked = check_password(password, minimum=minimum, own_words=words)
-        return await self._parts.hasher.hash(checked)
+        return await self._parts.hasher.hash(checked, network_of(actor.address))
 
     async def _user(self, user_id: uuid.UUID) -> U:
         model = self._parts.user_model
