@@ -34,6 +34,7 @@ class Load:
         clients: how many make users, one after the other.
         pace: seconds that each of them waits in between.
         patience: seconds that they wait for one answer.
+        give_up: seconds after which they stop asking again.
         is_keyed: whether requests carry a key; without one, asking again is another act, with
             another address, for nothing else would tell two users apart.
     """
@@ -44,6 +45,7 @@ class Load:
     clients: int = 6
     pace: float = 0.05
     patience: float = PATIENCE
+    give_up: float = GIVE_UP
     is_keyed: bool = True
     prefix: str = field(default_factory=lambda: f"f{uuid.uuid4().hex[:8]}")
     done: int = 0
@@ -83,7 +85,7 @@ class Load:
 
     async def _create(self, client: httpx.AsyncClient, value: str) -> None:
         key = {"Idempotency-Key": uuid.uuid4().hex} if self.is_keyed else {}
-        give_up = time.monotonic() + GIVE_UP
+        give_up = time.monotonic() + self.give_up
         for number in itertools.count():
             name = value if self.is_keyed else f"{value}.{number}"
             body = {"email": f"{name}@example.com", "username": name}

@@ -12,7 +12,7 @@ from denizen.db.model import companion
 
 KEPT: Final = timedelta(hours=24)
 # After that whoever claimed it is dead, or will find its claim gone: no request takes so long.
-LEASE: Final = timedelta(seconds=30)
+LEASE: Final = timedelta(seconds=20)
 
 
 @companion("idempotency_keys")
