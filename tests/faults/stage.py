@@ -191,10 +191,11 @@ def staged(folder: Path) -> Iterator[Stage]:
 
 
 @contextlib.contextmanager
-def served(folder: Path, url: str) -> Iterator[tuple[Service, int]]:
+def served(folder: Path, url: str, **settings: str) -> Iterator[tuple[Service, int]]:
     """Run a service that is ready; give the port of its figures, too."""
     metrics = free_port()
-    with started(folder, url, DENIZEN_METRICS_PORT=str(metrics)) as service:
+    settings["DENIZEN_METRICS_PORT"] = str(metrics)
+    with started(folder, url, port=None, **settings) as service:
         service.until("/readyz", 200)
         yield service, metrics
 

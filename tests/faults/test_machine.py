@@ -1,0 +1,121 @@
+"""F29, F32: the machine itself: a disk that is full, a clock that jumps. In full runs alone."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import urllib.parse
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from faults.report import IS_FULL
+from faults.stage import Running, Stage, embedded, fill, served, sign_in
+from support import PASSWORD, superuser
+
+SMALL = 48  # MiB
+SESSION_LIFE = timedelta(days=30)
+_LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+pytestmark = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}m,mode=0700", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextlib.contextmanager
+def _on(disk: Path, folder: Path) -> Iterator[Running]:
+    """Run a service whose tables are on that disk."""
+    server = embedded(folder / "database")
+    server.start()
+    try:
+        asyncio.run(fill(server, folder))
+        asyncio.run(_move(server.superuser_url, disk))
+        with served(folder, server.app_url) as (service, metrics):
+            yield Running(server, service, metrics, sign_in(service), folder)
+    finally:
+        server.stop()
+
+
+async def _move(url: str, disk: Path) -> None:
+    elsewhere = urllib.parse.urlsplit(url)._replace(path="/postgres").geturl()
+    async with superuser(elsewhere) as operator:
+        await operator.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
+        await operator.execute("ALTER DATABASE denizen SET TABLESPACE small")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Run a service on a small disk."""
+    with _small_disk(tmp_path / "disk") as disk, _on(disk, tmp_path) as found:
+        yield found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+async def test_f29_full_disk_refuses_and_goes_on_once_there_is_room(running: Running) -> None:
+    """Writes are refused, reads are answered, nothing told is lost, nobody has to do anything."""
+    filler = running.folder / "disk" / "filler"
+    async with running.loaded(clients=12, pace=0.0) as load:
+        await load.until(50)
+        load.recorder.mark("fault")
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(4096))
+        await asyncio.sleep(15)
+        told = [one.told for one in load.recorder.tries() if one.outcome == "fail"]
+        reads = [one for one in load.recorder.tries() if one.kind == "read" and one.told][-20:]
+        filler.unlink()
+        load.recorder.mark("healed")
+        await load.until(50)
+
+    await running.measure(
+        load, "F29", "the database's disk full for 15 s", "503, reads go on; heals by itself"
+    )
+    assert "503 database_unavailable" in told
+    assert {one.outcome for one in reads} == {"ok"}
+
+
+@pytest.mark.skipif(not _LIBRARIES, reason="there is no libfaketime on this machine")
+async def test_f32_clock_that_jumps_decides_nothing(stage: Stage, tmp_path: Path) -> None:
+    """Hours and years, back and forth, of the service's clock alone: the database's counts."""
+    told = tmp_path / "clock"
+    told.write_text("+0")
+    faked = {
+        "LD_PRELOAD": str(_LIBRARIES[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(told),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    url = f"postgresql://denizen@127.0.0.1:{stage.proxy.port}/denizen?sslmode=disable"
+    with served(tmp_path, url, **faked) as (service, _):
+        where = f"http://127.0.0.1:{service.port}"
+        async with (
+            stage.loaded(url=where) as load,
+            httpx.AsyncClient(base_url=where, timeout=30) as client,
+        ):
+            await load.until(10)
+            load.recorder.mark("fault")
+            for jump in ("+1h", "-1h", "+400d", "-400d", "+0"):
+                told.write_text(jump)
+                await load.until(20)
+                body = {"email": "root@example.com", "password": PASSWORD}
+                answer = await client.post("/v1/sessions", json=body)
+                life = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
+                assert abs(life - SESSION_LIFE) < timedelta(minutes=1), jump
+            load.recorder.mark("healed")
+            await load.until(10)
+
+    await stage.measure(
+        load, "F32", "the clock ±1 h, ±400 days", "sessions live as long as the database says"
+    )
