@@ -28,7 +28,8 @@ class Measured:
         acts: how many were told to be done.
         lost: of them not there in the end.
         doubled: acts that had more than one effect.
-        unknown: answers that never came, or said that nobody knows; asking again settled them.
+        unknown: answers that never came, or said that nobody knows; asking again settles them.
+        unresolved: acts that nobody was told of, however often they asked.
         gap: longest time, in seconds, in which nobody was told that an act was done.
         p99: milliseconds within which 99 of 100 reads were answered, whatever the answer: before
             the fault, while it lasted, and afterwards.
@@ -44,6 +45,7 @@ class Measured:
     lost: int = 0
     doubled: int = 0
     unknown: int = 0
+    unresolved: int = 0
     gap: float = 0.0
     p99: tuple[float | None, float | None, float | None] = (None, None, None)
     leaked: int = 0
@@ -52,8 +54,8 @@ class Measured:
 
     @property
     def is_green(self) -> bool:
-        """Whether nothing acknowledged is lost, nothing doubled and nothing left behind."""
-        return not (self.lost or self.doubled or self.leaked)
+        """Whether nothing told is lost, nothing doubled, nothing left open or behind."""
+        return not (self.lost or self.doubled or self.unresolved or self.leaked)
 
 
 def full(much: int, short: int) -> int:

@@ -181,7 +181,8 @@ _UNAVAILABLE: Final = frozenset(
     | {f"57P0{number}" for number in range(1, 6)}
 )
 _UNAVAILABLE_CLASSES: Final = frozenset({"08", "28", "53"})
-_LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006", "25P03", "25P04", "40003"})
+# 26000: the server has no statement that the driver believes to be prepared on this connection
+_LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006", "25P03", "25P04", "26000", "40003"})
 # the last one: the server said that it ends the session, and the socket is not closed yet
 _BROKEN: Final = frozenset({"InterfaceError", "OperationalError", "InternalClientError"})
 _SWALLOWED: Final = (
@@ -225,6 +226,11 @@ def is_stale_primary(error: BaseException | None) -> bool:
 def is_missing_table(error: BaseException) -> bool:
     """Whether a statement named a table that is not there."""
     return getattr(_driver_error(error), "sqlstate", None) == "42P01"
+
+
+def has_lost_statements(error: BaseException | None) -> bool:
+    """Whether the connection lacks a statement prepared on it: whoever uses it next fails again."""
+    return getattr(error, "sqlstate", None) == "26000"
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -37,6 +37,7 @@ from denizen.db.errors import (
     TakenError,
     UnavailableError,
     UnitOfWorkError,
+    has_lost_statements,
     is_stale_primary,
     translate,
 )
@@ -337,6 +338,8 @@ class DBSessionManager:
             self._failed.add(context.connection)
         if is_stale_primary(context.original_exception):
             context.is_disconnect = True  # it and the whole pool are replaced
+        if has_lost_statements(context.original_exception):
+            context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
     @contextlib.asynccontextmanager
     async def _read(self) -> AsyncIterator[UnitOfWork]:

@@ -643,3 +643,20 @@ async def _terminate_others(databases: Databases) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+async def test_connection_that_lost_its_prepared_statements_is_replaced(
+    manager: DBSessionManager,
+) -> None:
+    """As after a cancellation at the wrong moment: run again on another, and the one is gone."""
+
+    async def ask(db: Db) -> int:
+        await db.scalar(text("SELECT 41 + 1"))
+        return int(await db.scalar(text("SELECT pg_backend_pid()")))
+
+    first = await manager.run(ask)
+    async with manager.get_session() as session:
+        await session.execute(text("DEALLOCATE ALL"))
+    second = await manager.run(ask)
+
+    assert second != first

@@ -29,6 +29,7 @@ from denizen.db.errors import DataError, translate
         (asyncpg.ReadOnlySQLTransactionError, errors.UnavailableError),
         (asyncpg.ConnectionDoesNotExistError, errors.UnavailableError),
         (asyncpg.InternalClientError, errors.UnavailableError),
+        (asyncpg.InvalidSQLStatementNameError, errors.UnavailableError),
         (psycopg.errors.UniqueViolation, errors.TakenError),
         (psycopg.errors.DeadlockDetected, errors.ConflictError),
         (psycopg.errors.AdminShutdown, errors.UnavailableError),
