@@ -25,7 +25,8 @@ from pydantic import SecretStr
 from sqlalchemy import event
 
 from bench.lists import moved
-from bench.seed import address_of, cores, make_schema, seed
+from bench.machine import cores
+from bench.seed import address_of, make_schema, seed
 from denizen.app import Denizen, create_app
 from denizen.db.embedded import EmbeddedServer
 from denizen.sessions.model import Token

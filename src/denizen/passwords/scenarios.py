@@ -124,7 +124,8 @@ class PasswordScenarios(Generic[U]):
             if row.email is not None and email_key(row.email) != user.email_key:
                 raise TokenInvalidError  # it was mailed to an address that was given up meanwhile
             verified_at = user.email_verified_at or self._parts.clock.now()
-            await update_row(db, user, hashed_password=hashed, email_verified_at=verified_at)
+            user.hashed_password, user.email_verified_at = hashed, verified_at
+            await update_row(db, user)
             await self._finish(db, user, Actor("user", user.id, actor.address, actor.user_agent))
             await forget_failures(db, self._parts, user.email_key, network_of(actor.address))
 
@@ -154,7 +155,8 @@ class PasswordScenarios(Generic[U]):
 
         async def unit(db: Db) -> None:
             locked = await lock_checked(db, self._parts, user)
-            await update_row(db, locked, hashed_password=hashed)
+            locked.hashed_password = hashed
+            await update_row(db, locked)
             await self._finish(db, locked, actor, keep=session_id)
 
         await self._db.run(unit, join=db)
