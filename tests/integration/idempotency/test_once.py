@@ -402,7 +402,7 @@ async def test_claim_that_was_taken_over_undoes_its_own_effect(
     body = NEW | {"password": NEW_PASSWORD}
     answers: list[httpx.Response] = []
 
-    async def slow(_password: str) -> str:
+    async def slow(_password: str, *_client: object) -> str:
         if not answers:
             answers.append(httpx.Response(0))
             denizen.clock.skew = timedelta(seconds=31)
