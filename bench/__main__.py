@@ -30,8 +30,8 @@ import argon2
 
 from bench.chart import chart
 from bench.lists import measure as measure_lists
+from bench.machine import cores
 from bench.programs import HAND, OURS, PASSWORD, PROGRAMS, Accounts, prepare_ours, running
-from bench.seed import cores
 from bench.starting import seconds_of_second_start
 from bench.verbs import ratio_of_get_by_id
 from denizen.db.embedded import EmbeddedServer
@@ -122,7 +122,7 @@ def _reading(
 def _read(port: int, accounts: Accounts, seconds: float, folder: Path) -> float:
     """Give how many reads a second 16 connections get."""
     if shutil.which("wrk") is None:
-        return _rate(_load(port, accounts.reads, seconds, 16), "200")
+        return rate_of(load(port, accounts.reads, seconds, 16), "200")
     script = folder / "reads.lua"
     texts = ",\n".join(json.dumps(text) for text in accounts.reads)
     script.write_text(_WRK.format(requests=texts, offset=0), encoding="utf-8")
@@ -146,27 +146,27 @@ def _storms(ports: dict[str, int], accounts: dict[str, Accounts]) -> dict[str, l
 
 def _storm(port: int, accounts: Accounts) -> Figures:
     hash_seconds = _hash_seconds()
-    calm = _load(port, accounts.reads, SECONDS, 4)
-    alone = _load(port, accounts.sign_ins, SECONDS, 16)
+    calm = load(port, accounts.reads, SECONDS, 4)
+    alone = load(port, accounts.sign_ins, SECONDS, 16)
     with ThreadPoolExecutor(2) as pool:
-        signing = pool.submit(_load, port, accounts.sign_ins, SECONDS + 1, 16)
+        signing = pool.submit(load, port, accounts.sign_ins, SECONDS + 1, 16)
         time.sleep(0.5)
-        stormy = pool.submit(_load, port, accounts.reads, SECONDS, 4).result()
+        stormy = pool.submit(load, port, accounts.reads, SECONDS, 4).result()
         meanwhile = signing.result()
     return {
         "hash_seconds": hash_seconds,
         "calm_p99_ms": calm["statuses"]["200"]["p99"],
-        "calm_reads_s": _rate(calm, "200"),
-        "alone_s": _rate(alone, "200", "201"),
+        "calm_reads_s": rate_of(calm, "200"),
+        "alone_s": rate_of(alone, "200", "201"),
         "storm_p99_ms": stormy["statuses"]["200"]["p99"],
-        "storm_reads_s": _rate(stormy, "200"),
-        "storm_sign_ins_s": _rate(meanwhile, "200", "201"),
+        "storm_reads_s": rate_of(stormy, "200"),
+        "storm_sign_ins_s": rate_of(meanwhile, "200", "201"),
     }
 
 
 def _beyond(port: int, accounts: Accounts) -> Figures:
     """Have 128 sign in at once, of whom most must be refused soon."""
-    found = _load(port, accounts.sign_ins, SECONDS, 128)["statuses"]
+    found = load(port, accounts.sign_ins, SECONDS, 128)["statuses"]
     refused = [found[status] for status in ("429", "503") if status in found]
     return {
         "statuses": {status: one["answers"] for status, one in found.items()},
@@ -185,7 +185,8 @@ def _hash_seconds() -> float:
     return statistics.median(times)
 
 
-def _load(port: int, requests: list[str], seconds: float, connections: int) -> Figures:
+def load(port: int, requests: list[str], seconds: float, connections: int) -> Figures:
+    """Ask a program for some seconds; give the answers by their status."""
     command = [sys.executable, "-m", "bench.load", str(port), str(seconds), str(connections)]
     done = subprocess.run(
         command, input=json.dumps(requests), capture_output=True, text=True, check=True
@@ -194,7 +195,8 @@ def _load(port: int, requests: list[str], seconds: float, connections: int) -> F
     return found
 
 
-def _rate(found: Figures, *statuses: str) -> float:
+def rate_of(found: Figures, *statuses: str) -> float:
+    """Give how many answers a second had one of these statuses."""
     answers = sum(found["statuses"].get(status, {"answers": 0})["answers"] for status in statuses)
     return float(answers / found["seconds"])
 

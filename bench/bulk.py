@@ -17,14 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from uuid_utils import uuid4
 
-from bench.seed import cores, make_schema
+from bench.machine import cores, memory, tree
+from bench.seed import make_schema
 from denizen.db.embedded import EmbeddedServer
 
 ROUNDS = 3
@@ -80,28 +81,13 @@ def _command(server: EmbeddedServer, folder: Path, verb: str, name: str) -> tupl
     )
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(map(_memory, _tree(process.pid))))
+        peak = max(peak, sum(map(memory, tree(process.pid))))
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
     took = time.perf_counter() - began
     if process.returncode:
         raise RuntimeError(f"{verb} ended with {process.returncode}")
     return took, peak
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text(encoding="ascii").split():
-                yield from _tree(int(child))
-
-
-def _memory(pid: int) -> int:
-    with contextlib.suppress(OSError, IndexError):
-        text = Path(f"/proc/{pid}/statm").read_text(encoding="ascii")
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:

@@ -21,7 +21,8 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from bench.seed import cores, make_schema, seed
+from bench.machine import cores
+from bench.seed import make_schema, seed
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
 from denizen.db.paging import Page
@@ -111,10 +112,11 @@ async def _cursor_at(db: DBSessionManager, depth: int) -> str | None:
 
     created_at, user_id = await db.run(find, read_only=True)
     page = await _ask(db, wanted)
-    return _moved(page.next_cursor, created_at, user_id)
+    return moved(page.next_cursor, created_at, user_id)
 
 
-def _moved(cursor: str | None, *keys: Any) -> str:
+def moved(cursor: str | None, *keys: Any) -> str:
+    """Give a cursor of the same list that stands at another row."""
     raw = (cursor or "").encode()
     version, mark, _ = json.loads(base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4)))
     told = [keys[0].isoformat(), str(keys[1])]

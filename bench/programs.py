@@ -62,6 +62,7 @@ class Running:
     users: int
     database: str
     server: EmbeddedServer
+    pid: int
 
     def post(self, path: str, body: Any, *, is_form: bool = False) -> Any:
         """Send one request and give the JSON of its answer."""
@@ -76,7 +77,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(program: Program, server: EmbeddedServer, users: int) -> Iterator[Running]:
+def running(
+    program: Program, server: EmbeddedServer, users: int, *, workers: int = 1
+) -> Iterator[Running]:
     """Start a program and end it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -86,7 +89,7 @@ def running(program: Program, server: EmbeddedServer, users: int) -> Iterator[Ru
         "BENCH_DATABASE_URL": url,
         "DENIZEN_DATABASE_URL": url,
         "DENIZEN_DATABASE_POOL_SIZE": "16",
-        "DENIZEN_WORKERS": "1",
+        "DENIZEN_WORKERS": str(workers),
         "DENIZEN_THROTTLE": "off",
         "PORT": str(port),
     }
@@ -94,7 +97,7 @@ def running(program: Program, server: EmbeddedServer, users: int) -> Iterator[Ru
     process = subprocess.Popen(command, env=environment, cwd=program.folder)
     try:
         _await_answer(process, port)
-        yield Running(port, users, program.database, server)
+        yield Running(port, users, program.database, server, process.pid)
     finally:
         process.terminate()
         try:

@@ -1,7 +1,6 @@
 """Users and sessions in numbers, written straight into a migrated database by COPY."""
 
 import hashlib
-import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -87,8 +86,3 @@ def _name(number: int) -> str:
 def address_of(number: int) -> str:
     """Give the address of a user by number."""
     return f"{_name(number)}@{_DOMAINS[number % len(_DOMAINS)].format(number // 300)}"
-
-
-def cores() -> int:
-    """Count the cores, to be printed beside figures."""
-    return len(os.sched_getaffinity(0))

@@ -17,6 +17,7 @@ from life_things import (
     LIFE,
     LINKS_IN,
     MAILS_IN,
+    NAMED,
     PURPOSE,
     Account,
     Due,
@@ -403,7 +404,7 @@ class Model:
         return 200
 
     def _apply(self, actor: Account, account: Account, changes: dict[str, Any]) -> None:
-        before, key = account.facts(), account.key
+        before, key, old = account.facts(), account.key, (account.email, account.verified)
         account.email = changes.get("email", account.email)
         is_moved = account.key != key
         account.verified = changes.get("email_verified", account.verified and not is_moved)
@@ -418,6 +419,8 @@ class Model:
             self._void_notices(account)
             self._void_ways_in(account, account.key)
             self._void(account, "email-undo")
+            if old[1]:
+                self._queue("email_moved", old[0], account)
             self._welcome(account)
         if account.facts() != before:
             account.version += 1
@@ -474,7 +477,7 @@ class Model:
             kind = "registration_known"
         if not _makes_sense(kind, account):
             return None
-        is_named = account is None or kind in {"registration", "email_change", "email_changing"}
+        is_named = account is None or kind in NAMED
         to = mail.email if is_named or account is None else account.email
         if kind not in PURPOSE:
             return Due(mail, to, None)

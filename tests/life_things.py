@@ -27,6 +27,8 @@ PURPOSE: Final = {
     "email_change_undone": "password-reset",
     "deletion": "deletion-undo",
 }
+# to the mailbox that was named, whatever address the account has by now
+NAMED: Final = frozenset({"registration", "email_change", "email_changing", "email_moved"})
 # queued mails, and links, that lead into an account: void when it changes
 MAILS_IN: Final = frozenset({"email_verification", "invitation", "password_reset", "email_change"})
 LINKS_IN: Final = ("email-verification", "password-reset", "email-change")

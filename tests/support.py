@@ -14,11 +14,13 @@ from sqlalchemy import event
 
 from denizen.app import Denizen
 from denizen.db.manager import DBSessionManager
+from denizen.passwords.hasher import PasswordHasher
 from denizen.users.model import UserModel
 from denizen.users.values import Role
 
 PASSWORD = "a fine long passphrase 77"
 _numbers = itertools.count(1)
+_hashes: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,9 @@ async def a_user(
     role: Role = "user",
     verified: bool = True,
 ) -> UserModel:
-    """Put a user into the database; hashing only when a password is asked for."""
+    """Put a user into the database; a password is hashed once for all who have it."""
     number = next(_numbers)
-    hashed = None if password is None else await denizen.hasher.hash(password)
+    hashed = None if password is None else await _hashed(denizen.hasher, password)
     async with denizen.db.get_session() as db:
         return await UserModel.create(
             db,
@@ -84,6 +86,13 @@ async def a_user(
             role=role,
             email_verified_at=denizen.clock.now() if verified else None,
         )
+
+
+async def _hashed(hasher: PasswordHasher, password: str) -> str:
+    known = _hashes.get(password)
+    if known is None or hasher.needs_rehash(known):
+        known = _hashes[password] = await hasher.hash(password)
+    return known
 
 
 async def an_admin(denizen: Denizen[UserModel]) -> UserModel:

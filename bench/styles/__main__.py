@@ -15,7 +15,7 @@ from typing import Any
 
 from styles.outer import STYLES
 
-from bench.seed import cores
+from bench.machine import cores
 from bench.styles.branches import branches
 from bench.styles.catching import KINDS, ask_everybody, verdict
 from bench.styles.chart import chart

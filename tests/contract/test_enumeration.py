@@ -295,8 +295,8 @@ async def test_control_without_the_dummy_hash_the_classes_part(
     """With the dummy taken out, accounts with a password stand out: the eye sees."""
     verify = denizen.hasher.verify
 
-    async def without_dummy(stored: str | None, password: str) -> bool:
-        return stored is not None and await verify(stored, password)
+    async def without_dummy(stored: str | None, password: str, network: str) -> bool:
+        return stored is not None and await verify(stored, password, network)
 
     monkeypatch.setattr(denizen.hasher, "verify", without_dummy)
 

@@ -114,9 +114,9 @@ async def test_t_pw_1_t_pw_2_t_pw_5_rule_holds_at_every_entry(
     hashed: list[str] = []
     compute = denizen.hasher.hash
 
-    async def noting(password: str) -> str:
+    async def noting(password: str, network: str) -> str:
         hashed.append(password)
-        return await compute(password)
+        return await compute(password, network)
 
     monkeypatch.setattr(denizen.hasher, "hash", noting)
     answer = await ENTRIES[entry](anonymous, denizen, password)

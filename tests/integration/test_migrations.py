@@ -19,7 +19,7 @@ from denizen.db.errors import DataError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import Model, table_of
 from denizen.db.testing import Databases
-from denizen.migrations import head, migrate, plan, schema_is_current
+from denizen.migrations import head, migrate, plan, schema_is_current, steps
 from denizen.tables import Tables
 from denizen.users.model import UserModel
 from processes import free_port
@@ -236,7 +236,7 @@ async def test_failing_step_leaves_nothing(
     scripts = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, scripts)
     (scripts / "versions" / "9999_fails.py").write_text(FAILING.format(down=head()))
-    monkeypatch.setattr(migrations, "_config", lambda: _config(scripts))
+    monkeypatch.setattr(steps, "_config", lambda: _config(scripts))
 
     assert (await plan(owner)).steps[-1] == "fails fails at its second statement"
     with pytest.raises(DataError):

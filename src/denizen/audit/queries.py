@@ -66,7 +66,7 @@ async def record(
         "before": dict(before or {}),
         "after": dict(after or {}) | ({"reason": reason} if reason else {}),
     }
-    await db.execute(insert(audit).values(values))
+    await db.execute(insert(audit), values)
 
 
 async def record_change(

@@ -220,6 +220,11 @@ def is_stale_primary(error: BaseException | None) -> bool:
     return getattr(error, "sqlstate", None) == "25006"
 
 
+def is_missing_table(error: BaseException) -> bool:
+    """Whether a statement named a table that is not there."""
+    return getattr(_driver_error(error), "sqlstate", None) == "42P01"
+
+
 def _driver_error(error: BaseException) -> BaseException:
     if not isinstance(error, exc.DBAPIError) or error.orig is None:
         return error

@@ -68,7 +68,8 @@ class EmailScenarios(Generic[U]):
             row, user = await self._open(db, Purpose.EMAIL_VERIFICATION, token)
             if row.email is None or email_key(row.email) != user.email_key:
                 raise TokenInvalidError  # it is about an address that the account has no more
-            await update_row(db, user, email_verified_at=self._parts.clock.now())
+            user.email_verified_at = self._parts.clock.now()
+            await update_row(db, user)
             owner = Actor("user", user.id, actor.address, actor.user_agent)
             await record(db, tables.audit, "email.verified", owner, user.id)
 
@@ -175,7 +176,8 @@ class EmailScenarios(Generic[U]):
             await void_since(db, tables.tokens, Purpose.EMAIL_UNDO, user.id, since)
         await void_links(db, tables, user)
         verified_at = self._parts.clock.now()
-        await update_row(db, user, email=row.email, email_verified_at=verified_at)
+        user.email, user.email_verified_at = row.email, verified_at
+        await update_row(db, user)
         if is_undo:
             await self._mail(db, "email_change_undone", user, actor, to=user.email)
         if is_undo and user.erase_after is not None:

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
-from denizen.db.direct import ping
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager, translating
 from denizen.http.problems import RETRY, answer, documented, from_error
@@ -71,7 +70,6 @@ class ServiceRoutes:
         try:
             with translating():
                 async with asyncio.timeout(READINESS_PATIENCE):
-                    await ping(self._db.engine)
                     is_current = await schema_is_current(self._db.engine)
         except (UnavailableError, TimeoutError):
             return from_error(UnavailableError()) or Response(status_code=503)

@@ -24,6 +24,7 @@ Kind = Literal[
     "email_change",  # to the new address; as unconfirmed as a registration
     "email_changing",  # to the old address, with the undo link
     "email_change_undone",  # to the address that is back: who changed it knew the password
+    "email_moved",  # to the old address, when somebody else changed it
     "deletion",
     "test",  # to whoever wants to know whether mails arrive
 ]
@@ -43,6 +44,7 @@ FACTS: Final[Mapping[Kind, frozenset[str]]] = {
     "email_change": frozenset({"link", "expires_at"}),
     "email_changing": frozenset({"link", "expires_at", "at"}),
     "email_change_undone": frozenset({"link", "expires_at"}),
+    "email_moved": frozenset({"link", "at"}),
     "deletion": frozenset({"link", "erase_at", "at"}),
     "test": frozenset({"link", "at"}),
 }

@@ -48,7 +48,7 @@ _PURPOSES: Final[Mapping[Kind, Purpose]] = {
     "deletion": Purpose.DELETION_UNDO,
 }
 # to the mailbox that was named; all others go to the address of the account, as it is stored
-_TO_THE_NAMED: Final = frozenset({"registration", "email_change", "email_changing"})
+_TO_THE_NAMED: Final = frozenset({"registration", "email_change", "email_changing", "email_moved"})
 _log = logging.getLogger(__name__)
 
 

@@ -92,9 +92,9 @@ def figures_of(parts: Parts[Any]) -> Figures:
     plain = {
         "denizen_replica_misses": parts.db.missed,
         "denizen_hashes": hasher.evaluations,
-        "denizen_hashes_refused": hasher.refused,
-        "denizen_hash_queue_waiting": hasher.waiting,
-        "denizen_hash_queue_running": hasher.running,
+        "denizen_hashes_refused": hasher.queue.refused,
+        "denizen_hash_queue_waiting": hasher.queue.waiting,
+        "denizen_hash_queue_running": hasher.queue.running,
         "denizen_processes": 1,
     }
     return found | {name: {(): [value]} for name, value in plain.items()}

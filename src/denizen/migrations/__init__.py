@@ -1,19 +1,20 @@
-"""Bringing the schema up to date: Alembic under one lock, in one transaction, then the grants.
+"""Bringing the schema up to date: the steps under one lock, in one transaction, then the grants.
 
-The revisions stand in `versions/`; nothing here knows what they do.
+The revisions stand in `versions/`, one file each, which begins with its number; nothing here knows
+what they do. What runs them is Alembic (`steps.py`), which takes as long to import as a query of a
+million rows to answer: whoever only asks whether the schema is current does without.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from importlib.resources import files
+from types import ModuleType
+from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, quoted_name, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from denizen.db.errors import is_missing_table
 from denizen.db.manager import DBSessionManager, translating
 
 # any number of our own; two runs of `migrate` wait for each other on it
@@ -53,7 +54,7 @@ async def plan(db: DBSessionManager) -> Plan:
         UnavailableError: the database is out of reach.
     """
     async with db.make_connection() as connection:
-        return await connection.run_sync(_plan)
+        return Plan(*await connection.run_sync(_steps().plan))
 
 
 async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> Plan:
@@ -71,8 +72,9 @@ async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> P
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        done = await connection.run_sync(_plan)
-        await connection.run_sync(_upgrade)
+        done = Plan(*await connection.run_sync(_steps().plan))
+        if done.steps:
+            await connection.run_sync(_steps().upgrade)
         await connection.run_sync(_grant, serving_role)
         return done
 
@@ -83,41 +85,42 @@ async def schema_is_current(engine: AsyncEngine) -> bool:
     Raises:
         UnavailableError: the database is out of reach, or the role has no rights.
     """
-    with translating():
-        async with engine.connect() as connection:
-            known = _scripts()
-            current = (await connection.run_sync(_plan)).current
-        return current is not None and (current == head(known) or not _is_known(known, current))
+    current = await _revision(engine)
+    return current is not None and (current == head() or not is_known(current))
 
 
-def head(scripts: ScriptDirectory | None = None) -> str:
+def head() -> str:
     """Give the revision that this program works with."""
-    found = (scripts or _scripts()).get_current_head()
-    if found is None:
-        raise LookupError("the package holds no migrations")
-    return found
+    return max(_known())
 
 
 def is_known(revision: str) -> bool:
     """Whether this program knows a revision; one that it does not is of a later one."""
-    return _is_known(_scripts(), revision)
+    return revision in _known()
 
 
-def _plan(connection: Connection) -> Plan:
-    scripts = _scripts()
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and not _is_known(scripts, current):
-        return Plan(current, head(scripts), ())  # a newer program was here
-    steps = [s for s in scripts.iterate_revisions("head", current or "base") if s is not None]
-    names = tuple(f"{step.revision} {step.doc}" for step in reversed(steps))
-    return Plan(current, head(scripts), names)
+async def _revision(engine: AsyncEngine) -> str | None:
+    with translating():
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            try:
+                found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            except DBAPIError as error:
+                if not is_missing_table(error):
+                    raise
+                return None
+        return None if found is None else str(found)
 
 
-def _upgrade(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    if _plan(connection).steps:
-        command.upgrade(config, "head")
+def _known() -> set[str]:
+    versions = (files("denizen") / "migrations" / "versions").iterdir()
+    return {file.name.partition("_")[0] for file in versions if file.name[0].isdecimal()}
+
+
+def _steps() -> ModuleType:
+    from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
+
+    return steps
 
 
 def _grant(connection: Connection, role: str | None) -> None:
@@ -129,17 +132,3 @@ def _grant(connection: Connection, role: str | None) -> None:
     connection.execute(text(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}"))
     for thing, rights in _GRANTS.items():
         connection.execute(text(f"GRANT {rights} ON {thing} TO {quoted}"))
-
-
-def _is_known(scripts: ScriptDirectory, revision: str) -> bool:
-    return any(script.revision == revision for script in scripts.walk_revisions())
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
-def _config() -> Any:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    return config

@@ -7,6 +7,7 @@ the service starts. Sentences for errors stand in `complaints.py`.
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
 from gettext import NullTranslations
 from importlib.resources import files
 from typing import Final
@@ -96,6 +97,7 @@ def zone_of(name: str) -> tzinfo:
         return UTC
 
 
+@cache
 def _catalogue(locale: Locale) -> NullTranslations:
     if locale == "en":
         return NullTranslations()

@@ -51,11 +51,12 @@ async def check(
         ThrottledError: too many tries from there.
         OverloadedError: too many are being hashed.
     """
-    parts.hasher.require_room()
+    hasher, network = parts.hasher, network_of(actor.address)
+    hasher.queue.require_room(network)
     if parts.throttled:
-        await _spend(parts, key, network_of(actor.address), limit)
+        await _spend(parts, key, network, limit)
     stored = None if user is None else user.hashed_password
-    return await parts.hasher.verify(stored, normalise(password)) and stored is not None
+    return await hasher.verify(stored, normalise(password), network) and stored is not None
 
 
 async def require_current_password(parts: Parts[U], user: U, password: str, actor: Actor) -> None:

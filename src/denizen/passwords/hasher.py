@@ -1,39 +1,32 @@
-"""argon2id off the event loop, in a pool whose queue is bounded by time.
+"""argon2id off the event loop, in threads that take turns between clients (`queue.py`).
 
 A hash costs some 20 ms of a core, so a machine has a fixed number of them a second. What this
-module decides is what happens to everybody else meanwhile (nothing: hashing runs in threads that
-let go of the interpreter) and to those beyond the limit (refused at once).
+module decides is what is computed: one hash of today's cost, whoever asks and whatever is stored.
 """
 
-import asyncio
 import base64
 import secrets
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
-from denizen.errors import OverloadedError
+from denizen.network import UNKNOWN
 from denizen.passwords.foreign import (
     HEAVIEST_MEMORY,
     StoredHash,
     is_bearable_argon2,
     read_hash,
 )
+from denizen.passwords.queue import FairQueue
 from denizen.settings import cores
-
-T = TypeVar("T")
 
 # OWASP Password Storage Cheat Sheet: memory in KiB by iterations, all with one lane
 _FLOOR: Final = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}
 _SALT: Final = 16
 _TAG: Final = 32
-_FIRST_GUESS: Final = 0.03  # seconds for a hash, until one was measured
 _MAX_BYTES: Final = 4096  # what no accepted password reaches; a longer one is just wrong
 
 
@@ -63,8 +56,6 @@ class Argon2Parameters:
 class PasswordHasher:
     """Hashes and checks passwords in threads, so many at once as there are slots.
 
-    A slot is free again when the native work ends, whoever has stopped waiting for it.
-
     Args:
         slots: threads; by default the cores that this process may use.
         parameters: the cost of new hashes; OWASP's first choice by default.
@@ -93,25 +84,28 @@ class PasswordHasher:
             hash_len=_TAG,
             salt_len=_SALT,
         )
-        self._slots = cores() if slots is None else slots
-        self._queue_seconds = queue_seconds
-        self._pool = self._new_pool()
         self._lock = threading.Lock()
-        self._mean = _FIRST_GUESS
         self._dummy = _dummy_hash(self._parameters)
-        self.evaluations = self.waiting = self.running = self.refused = 0
+        self.queue = FairQueue(cores() if slots is None else slots, queue_seconds)
+        self.evaluations = 0
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, network: str = UNKNOWN) -> str:
         """Give the PHC string of a password that `check_password` accepted.
+
+        Args:
+            password: as it was accepted.
+            network: of the client that it is for; clients take turns.
 
         Raises:
             OverloadedError: the queue is full.
             ValueError: no text: nobody has checked it.
         """
         text = _encoded(password)
-        return await self._run(lambda: self._hashed(text))
+        return await self.queue.run(network, lambda: self._hashed(text))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(
+        self, password_hash: str | None, password: str, network: str = UNKNOWN
+    ) -> bool:
         """Whether the password, in NFC, is the one that was hashed.
 
         Exactly one computation of today's cost, with or without a hash to compare: where there is
@@ -129,7 +123,9 @@ class PasswordHasher:
         if known is None or not known.is_bearable:
             stored, known = self._dummy, None
         foreign = known if self.needs_rehash(stored) else None
-        return await self._run(lambda: self._matches(stored, foreign, text[:_MAX_BYTES]))
+        return await self.queue.run(
+            network, lambda: self._matches(stored, foreign, text[:_MAX_BYTES])
+        )
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash has another cost than today's, or is none."""
@@ -139,15 +135,8 @@ class PasswordHasher:
             return True
 
     def close(self) -> None:
-        """End the threads; queued jobs are dropped, running ones end in their own time.
-
-        A job that comes later starts new ones: an app may be started again.
-        """
-        ended, self._pool = self._pool, self._new_pool()
-        ended.shutdown(wait=False, cancel_futures=True)
-
-    def _new_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._slots, thread_name_prefix="argon2")
+        """End the threads; a job that comes later starts new ones."""
+        self.queue.close()
 
     def _hashed(self, text: bytes) -> str:
         found = self._argon2.hash(text)
@@ -181,54 +170,6 @@ class PasswordHasher:
     def _count_evaluation(self) -> None:
         with self._lock:
             self.evaluations += 1
-
-    def require_room(self) -> None:
-        """See that a job would be taken now: whoever has work to do before asks here first.
-
-        Raises:
-            OverloadedError: the queue is full.
-        """
-        with self._lock:
-            self._require_room()
-
-    def _require_room(self) -> None:
-        if self.waiting * self._mean / self._slots > self._queue_seconds:
-            self.refused += 1
-            raise OverloadedError
-
-    async def _run(self, job: Callable[[], T]) -> T:
-        with self._lock:
-            self._require_room()
-            self.waiting += 1
-        try:  # not under our lock: the pool, when it closes, calls `_forget` under its own
-            future = self._pool.submit(self._timed, job)
-        except RuntimeError:  # it is closed
-            self._leave_queue()
-            raise
-        future.add_done_callback(self._forget)
-        return await asyncio.wrap_future(future)
-
-    def _timed(self, job: Callable[[], T]) -> T:
-        with self._lock:
-            self.waiting -= 1
-            self.running += 1
-        began = time.perf_counter()
-        try:
-            return job()
-        finally:
-            took = time.perf_counter() - began
-            with self._lock:
-                self.running -= 1
-                self._mean += (took - self._mean) / 8
-
-    def _forget(self, future: Future[T]) -> None:
-        """Take a job that was cancelled off the count; only a queued one can be."""
-        if future.cancelled():
-            self._leave_queue()
-
-    def _leave_queue(self) -> None:
-        with self._lock:
-            self.waiting -= 1
 
 
 def _encoded(password: str) -> bytes:

@@ -115,7 +115,7 @@ class PasswordScenarios(Generic[U]):
             row = await require_live(db, tables.tokens, purpose, token, now)
             return self._require(await self._parts.user_model.get_by_id(db, row.user_id))
 
-        hashed = await self._hash(await self._db.run(look, read_only=True), password)
+        hashed = await self._hash(await self._db.run(look, read_only=True), password, actor)
 
         async def unit(db: Db) -> None:
             model = self._parts.user_model
@@ -124,7 +124,8 @@ class PasswordScenarios(Generic[U]):
             if row.email is not None and email_key(row.email) != user.email_key:
                 raise TokenInvalidError  # it was mailed to an address that was given up meanwhile
             verified_at = user.email_verified_at or self._parts.clock.now()
-            await update_row(db, user, hashed_password=hashed, email_verified_at=verified_at)
+            user.hashed_password, user.email_verified_at = hashed, verified_at
+            await update_row(db, user)
             await self._finish(db, user, Actor("user", user.id, actor.address, actor.user_agent))
             await forget_failures(db, self._parts, user.email_key, network_of(actor.address))
 
@@ -150,11 +151,12 @@ class PasswordScenarios(Generic[U]):
         """
         user = await self._user(user_id)
         await require_current_password(self._parts, user, current, actor)
-        hashed = await self._hash(user, new)
+        hashed = await self._hash(user, new, actor)
 
         async def unit(db: Db) -> None:
             locked = await lock_checked(db, self._parts, user)
-            await update_row(db, locked, hashed_password=hashed)
+            locked.hashed_password = hashed
+            await update_row(db, locked)
             await self._finish(db, locked, actor, keep=session_id)
 
         await self._db.run(unit, join=db)
@@ -177,11 +179,11 @@ class PasswordScenarios(Generic[U]):
         )
         await record(db, tables.audit, "password.changed", actor, user.id)
 
-    async def _hash(self, user: U, password: str) -> str:
+    async def _hash(self, user: U, password: str, actor: Actor) -> str:
         words = (user.email, user.username, *self._parts.context_words)
         minimum = self._parts.password_min
         checked = check_password(password, minimum=minimum, own_words=words)
-        return await self._parts.hasher.hash(checked)
+        return await self._parts.hasher.hash(checked, network_of(actor.address))
 
     async def _user(self, user_id: uuid.UUID) -> U:
         model = self._parts.user_model

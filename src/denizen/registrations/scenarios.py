@@ -17,6 +17,7 @@ from denizen.db.model import insert_row
 from denizen.db.unit import Db
 from denizen.errors import RegistrationClosedError, TokenInvalidError
 from denizen.mail.queue import queue_asked
+from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.tokens.model import LIFE, LinkToken, Purpose, registration_id
@@ -113,7 +114,7 @@ class RegistrationScenarios(Generic[U]):
         token = LinkToken.parse(text)
         pending = await self._db.run(lambda db: self._look(db, purpose, token), read_only=True)
         address = chosen.email or pending.email
-        hashed = await self._hash(address, chosen)
+        hashed = await self._hash(address, chosen, actor)
 
         async def unit(db: Db) -> U:
             tables, now = self._parts.tables, self._parts.clock.db_now
@@ -147,7 +148,7 @@ class RegistrationScenarios(Generic[U]):
         now = self._parts.clock.db_now
         return await require_live(db, self._parts.tables.tokens, purpose, token, now)
 
-    async def _hash(self, email: str, chosen: _Chosen) -> str:
+    async def _hash(self, email: str, chosen: _Chosen, actor: Actor) -> str:
         """Check and hash; what is taken is refused before it costs a hash."""
         username = chosen.username
         words = (email, username, *self._parts.context_words)
@@ -161,4 +162,4 @@ class RegistrationScenarios(Generic[U]):
             raise TokenInvalidError
         if taken:
             raise TakenError(taken)
-        return await self._parts.hasher.hash(checked)
+        return await self._parts.hasher.hash(checked, network_of(actor.address))

@@ -122,14 +122,11 @@ async def remember_network(
     db: Db, networks: Table, user_id: uuid.UUID, network: str, now: Instant
 ) -> None:
     """Note that somebody has signed in from a network."""
-    values = {"user_id": user_id, "network": network, "last_used_at": now}
-    known = upsert(networks).values(values)
-    await db.execute(
-        known.on_conflict_do_update(
-            index_elements=["user_id", "network"],
-            set_={"last_used_at": known.excluded.last_used_at},
-        )
+    known = upsert(networks).values(last_used_at=now)
+    used = known.on_conflict_do_update(
+        index_elements=["user_id", "network"], set_={"last_used_at": known.excluded.last_used_at}
     )
+    await db.execute(used, {"user_id": user_id, "network": network})
 
 
 async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:

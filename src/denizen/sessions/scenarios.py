@@ -84,7 +84,7 @@ class SessionScenarios(Generic[U]):
         renewed = None
         if self._parts.hasher.needs_rehash(user.hashed_password or ""):
             with contextlib.suppress(OverloadedError):  # then at the next sign-in
-                renewed = await self._parts.hasher.hash(normalise(password))
+                renewed = await self._parts.hasher.hash(normalise(password), network)
         return await self._start(user, renewed, actor)
 
     async def require_row(self, token_text: str) -> Row:

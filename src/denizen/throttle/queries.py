@@ -12,12 +12,14 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     Interval,
+    LargeBinary,
     Table,
     delete,
     extract,
     func,
     literal,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -67,11 +69,12 @@ async def _spend(
     now = func.now() + literal(skew, Interval)
     clock = func.clock_timestamp() + literal(skew, Interval)
     refills = {limit.bucket(value): limit.refill for limit, value in charges}
-    rows = [
-        {"key": key, "full_at": now + literal(refill.total_seconds(), Float) * _SECOND}
-        for key, refill in sorted(refills.items())  # one order for all: nobody waits in a circle
-    ]
-    fresh = insert(table).values(rows)
+    selects = (
+        select(literal(key, LargeBinary), now + literal(refill.total_seconds(), Float) * _SECOND)
+        for key, refill in sorted(refills.items())  # in one order: nobody waits in a circle
+    )
+    rows = union_all(*selects)  # of several VALUES the statement would be compiled anew each time
+    fresh = insert(table).from_select(["key", "full_at"], rows)
     refill = extract("epoch", fresh.excluded.full_at - now) * _SECOND
     full_at = func.greatest(table.c.full_at, clock) + refill
     spent = fresh.on_conflict_do_update(index_elements=["key"], set_={"full_at": full_at})

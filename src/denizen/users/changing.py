@@ -5,7 +5,7 @@ Functions of a caller's unit, shared by whoever changes one user and whoever cha
 
 from typing import Any, TypeVar
 
-from denizen.audit.model import Actor
+from denizen.audit.model import OPERATOR, Actor
 from denizen.audit.queries import record_change
 from denizen.db.model import update_row
 from denizen.db.unit import Db
@@ -34,7 +34,8 @@ async def change(
 ) -> None:
     """Change a locked user; who could not sign in any more is signed out.
 
-    A new address is confirmed by a link that is mailed to it, unless it is said to be theirs.
+    A new address is confirmed by a link that is mailed to it, unless it is said to be theirs; the
+    old one is told, if it was confirmed.
 
     Args:
         db: the session of the unit.
@@ -59,6 +60,8 @@ async def change(
         await forget_notices(db, tables.outbox, user.id)
         await void_links(db, tables, user)
         await void(db, tables.tokens, user.id, Purpose.EMAIL_UNDO)
+        if before["email_verified"]:  # else nobody has said that the mailbox is theirs
+            await _tell_of_move(db, parts, user, before["email"])
         await welcome(db, parts, user, actor)
     after = facts_of(user)
     audit = tables.audit
@@ -80,6 +83,13 @@ async def welcome(db: Db, parts: Parts[U], user: U, actor: Actor) -> Kind | None
     outbox, locale = parts.tables.outbox, user.locale
     await enqueue(db, outbox, kind, user.email, actor=actor, locale=locale, user_id=user.id)
     return kind
+
+
+async def _tell_of_move(db: Db, parts: Parts[U], user: U, old: str) -> None:
+    """Queue a notice to the old address; it tells neither the new one nor where an admin sits."""
+    outbox, locale = parts.tables.outbox, user.locale
+    kind: Kind = "email_moved"
+    await enqueue(db, outbox, kind, old, actor=OPERATOR, locale=locale, user_id=user.id)
 
 
 def _columns(parts: Parts[U], given: dict[str, Any], user: U) -> dict[str, Any]:

@@ -33,7 +33,8 @@ GRACE: Final = timedelta(days=30)
 async def put_to_erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     """Sign a locked user out everywhere, and have them erased after the grace period."""
     tables = parts.tables
-    await update_row(db, user, erase_after=parts.clock.db_now + literal(GRACE, Interval))
+    user.erase_after = parts.clock.db_now + literal(GRACE, Interval)
+    await update_row(db, user)
     await end_all_sessions(db, tables.sessions, user.id)
     await void_links(db, tables, user)
     await void(db, tables.tokens, user.id, Purpose.DELETION_UNDO)  # it undoes an earlier one
@@ -51,7 +52,8 @@ async def put_to_erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
 
 async def keep(db: Db, tables: Tables, user: UserMixin, actor: Actor) -> None:
     """Let a locked user stay, who was to be erased."""
-    await update_row(db, user, erase_after=None)
+    user.erase_after = None
+    await update_row(db, user)
     await record(db, tables.audit, "user.deletion_undone", actor, user.id)
 
 

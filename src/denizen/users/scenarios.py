@@ -16,6 +16,7 @@ from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError, OwnAccountError
 from denizen.mail.message import Kind
+from denizen.network import network_of
 from denizen.parts import Parts
 from denizen.passwords.rules import check_password
 from denizen.users import queries
@@ -51,7 +52,7 @@ class UserScenarios(Generic[U]):
         """
         if actor.kind == "key" and "role" in payload.model_fields_set:
             raise NotAllowedError
-        hashed_password = await self._hash_new_password(payload)
+        hashed_password = await self._hash_new_password(payload, actor)
 
         async def unit(db: Db) -> U:
             user = self._user_model(
@@ -240,7 +241,7 @@ class UserScenarios(Generic[U]):
 
         return await self._db.run(unit, join=db)
 
-    async def _hash_new_password(self, payload: CreateUser) -> str | None:
+    async def _hash_new_password(self, payload: CreateUser, actor: Actor) -> str | None:
         """Check and hash; a taken name is refused before it costs a hash, the index decides."""
         if payload.password is None:
             return None
@@ -258,7 +259,7 @@ class UserScenarios(Generic[U]):
         )
         if taken:
             raise TakenError(taken)
-        return await self._parts.hasher.hash(password)
+        return await self._parts.hasher.hash(password, network_of(actor.address))
 
     async def _keep_an_admin(self, db: Db, user_id: uuid.UUID, actor: Actor) -> None:
         """See that an active admin stays; a key can't reach one in the first place."""

@@ -239,8 +239,8 @@ async def test_password_that_was_changed_since_it_was_checked_counts_no_more(
     user = await a_user(denizen, email=FIRST, password=PASSWORD)
     verify = denizen.hasher.verify
 
-    async def meanwhile(stored: str | None, password: str) -> bool:
-        right = await verify(stored, password)
+    async def meanwhile(stored: str | None, password: str, network: str) -> bool:
+        right = await verify(stored, password, network)
         async with denizen.db.get_session() as db:
             other = await UserModel.get_by_id(db, user.id)
             assert other is not None

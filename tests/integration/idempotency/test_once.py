@@ -390,18 +390,18 @@ async def test_no_connection_is_held_while_hashing_under_a_key(narrow: Settings,
     denizen: Denizen[UserModel] = app.state.denizen
     await denizen.start()
     held: list[int] = []
-    run = denizen.hasher._run
+    run = denizen.hasher.queue.run
 
-    async def watched(job: Any) -> Any:
+    async def watched(origin: str, work: Any) -> Any:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(job)
+        return await run(origin, work)
 
     try:
         user = await a_user(denizen, password=PASSWORD)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://d.test") as client:
             ann = await Api(client).signed_in(user.email, PASSWORD)
-            denizen.hasher._run = watched  # type: ignore[method-assign]
+            denizen.hasher.queue.run = watched  # type: ignore[method-assign]
             (method,) = [m for m, one in ROUTES if one == path]
             answer = await ann.send(method, path, json=ROUTES[method, path], headers=KEY)
     finally:

@@ -154,7 +154,7 @@ async def test_queue_of_hashes_and_limits_are_told(
     body = {"email": "nobody@example.com", "password": PASSWORD}
     for _ in range(11):
         await anonymous.post("/v1/sessions", json=body)
-    denizen.hasher.refused += 2
+    denizen.hasher.queue.refused += 2
     told = await _scrape(scraper)
 
     assert told["denizen_hashes_total{}"] == denizen.hasher.evaluations > 0

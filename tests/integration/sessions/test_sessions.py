@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -224,13 +225,13 @@ async def test_no_connection_is_held_while_hashing(
     """While a password is checked or hashed, every connection is in the pool."""
     user = await a_user(denizen, password=PASSWORD)
     held: list[int] = []
-    run = PasswordHasher._run
+    run = denizen.hasher.queue.run
 
-    async def watched(self: PasswordHasher, job: object) -> object:
+    async def watched(origin: str, work: Callable[[], object]) -> object:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(self, job)  # type: ignore[arg-type]
+        return await run(origin, work)
 
-    monkeypatch.setattr(PasswordHasher, "_run", watched)
+    monkeypatch.setattr(denizen.hasher.queue, "run", watched)
     await denizen.sessions.sign_in(user.email, PASSWORD)
 
     assert held == [0]

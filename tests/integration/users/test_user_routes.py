@@ -4,6 +4,7 @@ import pytest
 
 from denizen.app import Denizen
 from denizen.users.model import UserModel
+from post import Post
 from support import PASSWORD, Api, StatementCounter, a_user
 
 USER_FIELDS = {
@@ -223,3 +224,26 @@ async def test_statements_of_each_route_are_counted(
             answer = await admin.send(method, where, json=body)
         assert answer.status_code < 300, answer.text
         assert len(heard) == budget, (method, where, heard)
+
+
+@pytest.mark.parametrize("was_verified", [True, False])
+async def test_old_address_is_told_that_an_admin_gave_another(
+    admin: Api, denizen: Denizen[UserModel], post: Post, *, was_verified: bool
+) -> None:
+    """The owner hears of it, unless nobody ever said that the mailbox is theirs; no address in it.
+
+    Where the admin sits is not told either.
+    """
+    user = await a_user(denizen, verified=was_verified)
+    await admin.patch(f"/v1/users/{user.id}", json={"email": "moved@example.com"})
+
+    letters = await post.all_to(user.email)
+
+    assert [letter.subject for letter in letters] == [
+        "Your e-mail address was changed"
+    ] * was_verified
+    for letter in letters:
+        told = letter.message.get_body(("plain",))
+        assert told is not None
+        assert "moved@example.com" not in told.get_content()
+        assert "(" not in told.get_content()

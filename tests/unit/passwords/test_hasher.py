@@ -90,9 +90,9 @@ async def test_queue_beyond_its_time_is_refused_at_once() -> None:
 
     assert time.perf_counter() - began < 0.1
     assert len(refused) > 30
-    assert hasher.refused == len(refused)
+    assert hasher.queue.refused == len(refused)
     await asyncio.gather(*jobs, return_exceptions=True)
-    assert (hasher.waiting, hasher.running) == (0, 0)
+    assert (hasher.queue.waiting, hasher.queue.running) == (0, 0)
     hasher.close()
 
 
@@ -105,7 +105,7 @@ async def test_job_cancelled_in_the_queue_is_dropped(hasher: PasswordHasher) -> 
     await asyncio.gather(*jobs, return_exceptions=True)
     await asyncio.sleep(0.15)
 
-    assert (hasher.waiting, hasher.running) == (0, 0)
+    assert (hasher.queue.waiting, hasher.queue.running) == (0, 0)
     assert hasher.evaluations < 5
     assert await hasher.hash(PASSWORD)
 

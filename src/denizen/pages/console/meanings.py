@@ -89,6 +89,7 @@ def mail_kinds(words: Words) -> dict[str, str]:
         "email_change": gettext("Confirmation of a new address"),
         "email_changing": gettext("Notice of a new address"),
         "email_change_undone": gettext("Return to the old address"),
+        "email_moved": gettext("Notice of an address that was changed"),
         "deletion": gettext("Notice of a deletion"),
         "test": gettext("Test mail"),
     }

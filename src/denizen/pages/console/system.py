@@ -115,9 +115,9 @@ class Process:
         at_rest = pool.checkedin() if isinstance(pool, QueuePool) else 0
         return cls(
             version=importlib.metadata.version("denizen"),
-            running=hasher.running,
-            waiting=hasher.waiting,
-            refused=hasher.refused,
+            running=hasher.queue.running,
+            waiting=hasher.queue.waiting,
+            refused=hasher.queue.refused,
             open=busy + at_rest,
             busy=busy,
             allowed=service.settings.connections // service.settings.workers,

@@ -1,0 +1,145 @@
+"""The queue before the hashing threads: clients take turns, and nobody fills it for the others."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from denizen.errors import OverloadedError
+from denizen.passwords.queue import FairQueue
+
+SEVERAL = 0.1  # seconds of queue: by the first guess of a job's time, a fourth one is too many
+
+
+class Line:
+    """A queue of one thread that stands still until it is let go, and the jobs in it."""
+
+    def __init__(self) -> None:
+        self.queue = FairQueue(1, SEVERAL)
+        self.done: list[str] = []
+        self._gate = threading.Event()
+        self._first = asyncio.ensure_future(self.queue.run("first", self._gate.wait))
+
+    def add(self, name: str) -> "asyncio.Task[None]":
+        """Queue a job; its origin is the first letter of its name."""
+        return asyncio.ensure_future(self.queue.run(name[0], self._job(name)))
+
+    async def let_go(self) -> None:
+        """Have the jobs done."""
+        self._gate.set()
+        await self._first
+
+    async def standing(self) -> None:
+        """Wait until the thread has its first job, which lasts."""
+        while not self.queue.running:  # noqa: ASYNC110  # the queue has no event
+            await asyncio.sleep(0.001)
+
+    def _job(self, name: str) -> Callable[[], None]:
+        return lambda: self.done.append(name)
+
+
+@pytest.fixture
+async def line() -> AsyncIterator[Line]:
+    """Give a queue whose only thread is busy."""
+    found = Line()
+    await found.standing()
+    yield found
+    await found.let_go()
+    found.queue.close()
+
+
+async def test_origins_take_turns(line: Line) -> None:
+    """Three of one client do not stand before the only one of another."""
+    jobs = [line.add(name) for name in ("a1", "a2", "b1")]
+    await asyncio.sleep(0)
+
+    await line.let_go()
+    await asyncio.gather(*jobs)
+
+    assert line.done == ["a1", "b1", "a2"]
+
+
+async def test_who_has_most_in_a_full_queue_gives_way(line: Line) -> None:
+    """The last job of the client with four is refused, and the newcomer's is done."""
+    crowd = [line.add(f"a{number}") for number in range(4)]
+    await asyncio.sleep(0)
+
+    newcomer = line.add("b1")
+    await asyncio.sleep(0)
+    await line.let_go()
+    found = await asyncio.gather(*crowd, newcomer, return_exceptions=True)
+
+    assert [type(one) for one in found] == [type(None)] * 3 + [OverloadedError, type(None)]
+    assert line.done == ["a0", "b1", "a1", "a2"]
+    assert (line.queue.waiting, line.queue.refused) == (0, 1)
+
+
+async def test_full_queue_refuses_who_has_as_many_as_the_others(line: Line) -> None:
+    """Nobody is thrown out for one who would then have the most; the crowd's next is refused."""
+    jobs = [line.add(name) for name in ("a1", "a2", "b1", "b2")]
+    await asyncio.sleep(0)
+
+    for origin in ("a", "b"):
+        with pytest.raises(OverloadedError):
+            line.queue.require_room(origin)
+        with pytest.raises(OverloadedError):
+            await line.queue.run(origin, bool)
+    line.queue.require_room("c")
+
+    await line.let_go()
+    await asyncio.gather(*jobs)
+    assert line.queue.refused == 4
+
+
+async def test_cancelled_job_makes_room_and_is_not_done(line: Line) -> None:
+    """Whoever stops waiting leaves the queue; the others' turns come as before."""
+    jobs = [line.add(name) for name in ("a1", "a2", "b1", "b2")]
+    await asyncio.sleep(0)
+
+    jobs[0].cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await jobs[0]
+    line.queue.require_room("b")
+
+    await line.let_go()
+    await asyncio.gather(*jobs[1:])
+    assert line.done == ["a2", "b1", "b2"]
+    assert line.queue.waiting == 0
+
+
+async def test_closed_queue_drops_its_jobs_and_works_again(line: Line) -> None:
+    """Nobody waits for ever, and what comes later is done."""
+    job = line.add("a1")
+    await asyncio.sleep(0)
+
+    line.queue.close()
+    await line.let_go()
+
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert await line.queue.run("a", lambda: 7) == 7
+    assert line.queue.waiting == 0
+
+
+async def test_error_of_a_job_is_its_callers(line: Line) -> None:
+    """It goes up where the result would, and the thread goes on."""
+    await line.let_go()
+
+    with pytest.raises(ZeroDivisionError):
+        await line.queue.run("a", lambda: 1 // 0)
+    assert await line.queue.run("a", lambda: 7) == 7
+    assert line.queue.running == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+async def test_work_yields_to_the_event_loop(line: Line) -> None:
+    """Its threads are nicer than the rest of the process."""
+    await line.let_go()
+
+    theirs = await line.queue.run("a", lambda: os.getpriority(os.PRIO_PROCESS, 0))
+
+    assert theirs > os.getpriority(os.PRIO_PROCESS, 0)
