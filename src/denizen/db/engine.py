@@ -96,6 +96,11 @@ class Target:
         """Whether a host is neither this machine nor a socket folder."""
         return any(not h.startswith("/") and h not in _LOCAL_HOSTS for h, _ in self.hosts)
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether only the server whose name was asked for is spoken to, encrypted."""
+        return isinstance(self.tls, ssl.SSLContext) and self.tls.check_hostname
+
 
 def parse_url(url: str) -> Target:
     """Read a libpq URL.
@@ -274,7 +279,7 @@ class _Connector:
             server_settings=told if is_pooled else told | _limits(settings),
             **({"statement_cache_size": 0} if is_pooled else {}),
         )
-        if is_pooled:
+        if isinstance(connection, _PooledConnection):
             connection.limits = _set_local(settings)
         return connection
 

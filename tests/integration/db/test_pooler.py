@@ -16,6 +16,7 @@ from denizen.db.engine import DatabaseSettings
 from denizen.db.errors import DataError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
+from denizen.doctor import examine
 from denizen.imports.schemas import ImportOptions
 from denizen.migrations import migrate, schema_is_current
 from denizen.settings import Settings
@@ -177,3 +178,29 @@ async def test_service_is_used_through_the_pooler(
     (tmp_path / "more.csv").write_text("email,username\nb@example.com,b\n", encoding="utf-8")
     taken = await denizen.imports.import_file(tmp_path / "more.csv", ImportOptions())
     assert (taken.state, taken.created) == ("finished", 1)
+
+
+async def test_doctor_sees_the_pooler(
+    denizen: Denizen[UserModel], databases: Databases, settings: Settings
+) -> None:
+    """There and told, there and not told, told and not there."""
+    direct: Denizen[UserModel] = Denizen(
+        settings=settings.model_copy(update={"database_url": SecretStr(databases.app_url)})
+    )
+    await direct.start()
+    untold = settings.model_copy(update={"database_pooler": "none"})
+    found = [
+        {one.code for one in await examine(denizen.db, settings)},
+        {one.code for one in await examine(denizen.db, untold)},
+        {one.code for one in await examine(direct.db, settings)},
+        {one.code for one in await examine(direct.db, untold)},
+    ]
+    await direct.stop()
+
+    codes = {"pooler", "pooler_unnamed", "pooler_missing"}
+    assert [one & codes for one in found] == [
+        {"pooler"},
+        {"pooler_unnamed"},
+        {"pooler_missing"},
+        set(),
+    ]
