@@ -20,6 +20,7 @@ from denizen.db.testing import Databases, Schema
 from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
+from distribution import Watch
 from mailserver import Mailbox, mail_server
 from post import Post
 from support import PASSWORD, Api, StatementCounter, an_admin
@@ -45,6 +46,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()
+
+
+_watch = Watch()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    with _watch.watching():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def watch(_watched: None) -> Iterator[Watch]:
+    """Look at every statement of every test: none may need more than one shard of a cluster."""
+    _watch.problems.clear()
+    yield _watch
+    assert _watch.problems == []
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,12 @@
 `denizen doctor` and the console's page on the system tell the findings, each in its own words.
 """
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from sqlalchemy import Row, text
@@ -14,9 +16,11 @@ from sqlalchemy import Row, text
 from denizen.audit.model import audit_table
 from denizen.audit.queries import origin_of_sign_ins
 from denizen.clock import first_id
-from denizen.db.manager import DBSessionManager
+from denizen.db.engine import Target, parse_url
+from denizen.db.manager import DBSessionManager, driver_connection
 from denizen.db.model import table_of
-from denizen.migrations import schema_is_current
+from denizen.migrations import is_current as is_served
+from denizen.migrations import is_known, schema_revision
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 
@@ -27,6 +31,10 @@ DAY: Final = timedelta(days=1)
 # so many sign-ins of so many people from one place are hardly one household's
 CROWD_SIGN_INS: Final = 20
 CROWD_USERS: Final = 5
+DISK_LOW: Final = 0.1  # of the disk is free, and less than this:
+DISK_ENOUGH: Final = 10 * 1024**3  # bytes
+# below `on` these say nothing of a standby, which is asked before an answer is given
+_WEAK_COMMITS: Final = frozenset({"local", "remote_write"})
 Status = Literal["ok", "warn", "fail"]
 _FACTS: Final = text(
     """
@@ -35,6 +43,8 @@ _FACTS: Final = text(
            current_setting('fsync') AS fsync,
            current_setting('full_page_writes') AS full_page_writes,
            current_setting('synchronous_commit') AS synchronous_commit,
+           current_setting('synchronous_standby_names') AS standbys,
+           pg_backend_pid() AS backend,
            current_setting('max_connections')::int AS max_connections,
            clock_timestamp() AS clock,
            has_schema_privilege(current_schema(), 'CREATE') AS may_create,
@@ -51,9 +61,21 @@ SENTENCES: Final[Mapping[str, str]] = {
     "database_old": "PostgreSQL %(version)s; 15 is the oldest",
     "schema": "up to date",
     "schema_behind": "the database schema is behind this program: run `denizen migrate`",
+    "schema_ahead": "newer than this program: update it",
+    "encryption_local": "the database is on this machine",
+    "encryption": "encrypted, and the server's name is verified",
+    "encryption_off": "the way to the database is not encrypted: use sslmode=verify-full",
+    "encryption_unverified": (
+        "anybody may stand in for the database's server: use sslmode=verify-full"
+    ),
+    "disk": "%(free)s GiB free in %(folder)s",
+    "disk_low": "only %(free)s GiB free in %(folder)s: make room",
     "durable": "an acknowledged change survives a crash",
     "setting_off": "%(name)s is off: a crash loses or breaks data",
     "commit_off": "synchronous_commit is off: a crash loses answers given",
+    "commit_weak": (
+        "synchronous_commit is %(level)s: a fail-over loses answers given; set it to on"
+    ),
     "roles": "the serving role can't change the schema",
     "superuser": "the serving role is a superuser: use an ordinary one",
     "one_role": "one role owns and serves: set DENIZEN_MIGRATE_URL",
@@ -61,6 +83,14 @@ SENTENCES: Final[Mapping[str, str]] = {
     "connections": "up to %(wanted)s of the server's %(allowed)s",
     "connections_many": (
         "up to %(wanted)s of the server's %(allowed)s: lower DENIZEN_DATABASE_POOL_SIZE"
+    ),
+    "pooler": "a pooler shares the server's among transactions",
+    "pooler_unnamed": (
+        "a pooler stands in between: set DENIZEN_DATABASE_POOLER to transaction, unless it keeps "
+        "sessions"
+    ),
+    "pooler_missing": (
+        "no pooler stands in between: set DENIZEN_DATABASE_POOLER to none, which is faster"
     ),
     "clock": "agrees with the database's (%(time)s UTC)",
     "clock_off": "%(seconds)s s away from the database's: set up NTP",
@@ -123,14 +153,19 @@ async def examine(
         began = time.time()
         facts = (await connection.execute(_FACTS)).mappings().one()
         middle = (began + time.time()) / 2
-    is_current = await schema_is_current(db.engine)
+        is_pooled = _backend(await driver_connection(connection)) not in {None, facts["backend"]}
+    revision = await schema_revision(db.engine)
+    is_current = is_served(revision)
     origin = await _origin(db) if is_current else None
     drift = abs(facts["clock"].timestamp() - middle)
     return [
-        *_database(facts, is_current=is_current),
+        *_database(facts, revision),
+        _encryption(settings),
+        _disk(settings.data_dir),
         *_durability(facts),
         _roles(facts, has_one_role=facts["is_owner"] if has_one_role is None else has_one_role),
         _connections(facts, settings),
+        *_pooler(settings, is_pooled=is_pooled),
         _clock(drift),
         *(_search(facts) if is_current else ()),
         _mail(settings),
@@ -145,16 +180,45 @@ async def _origin(db: DBSessionManager) -> Row[Any]:
     return await db.run(lambda unit: origin_of_sign_ins(unit, audit, since), read_only=True)
 
 
-def _database(facts: Any, *, is_current: bool) -> Iterator[Finding]:
+def _backend(driver: Any) -> int | None:
+    """Give which process of the server the driver believes to speak with."""
+    return driver.get_server_pid() if hasattr(driver, "get_server_pid") else None
+
+
+def _database(facts: Any, revision: str | None) -> Iterator[Finding]:
     told = {"version": facts["version_text"]}
     if facts["version"] < OLDEST_SERVER:
         yield Finding("fail", "database", "database_old", told)
     else:
         yield Finding("ok", "database", "database", told)
-    if is_current:
+    if revision is not None and not is_known(revision):
+        yield Finding("warn", "schema", "schema_ahead")
+    elif is_served(revision):
         yield Finding("ok", "schema", "schema")
     else:
         yield Finding("fail", "schema", "schema_behind")
+
+
+def _encryption(settings: Settings) -> Finding:
+    target = settings.database_url and parse_url(settings.database_url.get_secret_value())
+    if not isinstance(target, Target) or not target.is_remote:
+        return Finding("ok", "encryption", "encryption_local")
+    if target.tls is False:
+        return Finding("warn", "encryption", "encryption_off")
+    if not target.is_verified:
+        return Finding("warn", "encryption", "encryption_unverified")
+    return Finding("ok", "encryption", "encryption")
+
+
+def _disk(folder: Path) -> Finding:
+    """See how much room is left: the embedded database stops when there is none."""
+    folder = folder.absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    disk = shutil.disk_usage(there)
+    told = {"free": f"{disk.free / 1024**3:.1f}", "folder": str(there)}
+    if disk.free < min(DISK_LOW * disk.total, DISK_ENOUGH):
+        return Finding("warn", "disk", "disk_low", told)
+    return Finding("ok", "disk", "disk", told)
 
 
 def _durability(facts: Any) -> Iterator[Finding]:
@@ -166,6 +230,10 @@ def _durability(facts: Any) -> Iterator[Finding]:
     if facts["synchronous_commit"] == "off":
         is_durable = False
         yield Finding("fail", "durability", "commit_off")
+    elif facts["standbys"] and facts["synchronous_commit"] in _WEAK_COMMITS:
+        is_durable = False
+        told = {"level": facts["synchronous_commit"]}
+        yield Finding("warn", "durability", "commit_weak", told)
     if is_durable:
         yield Finding("ok", "durability", "durable")
 
@@ -186,6 +254,17 @@ def _connections(facts: Any, settings: Settings) -> Finding:
     if wanted > allowed - 5:
         return Finding("warn", "connections", "connections_many", told)
     return Finding("ok", "connections", "connections", told)
+
+
+def _pooler(settings: Settings, *, is_pooled: bool) -> Iterator[Finding]:
+    """See whether a pooler stands in between: the process that answers is then another."""
+    is_told = settings.database_pooler == "transaction"
+    if is_pooled and is_told:
+        yield Finding("ok", "connections", "pooler")
+    elif is_pooled:
+        yield Finding("warn", "connections", "pooler_unnamed")
+    elif is_told:
+        yield Finding("warn", "connections", "pooler_missing")
 
 
 def _clock(drift: float) -> Finding:

@@ -129,6 +129,10 @@ class Settings(BaseSettings):
     migrate_url: DatabaseUrl | None = Field(
         None, description="the same database as the role that owns the schema; unset: the same role"
     )
+    database_pooler: Literal["none", "transaction"] = Field(
+        "none",
+        description="transaction: the URLs lead to a pooler such as PgBouncer in transaction mode",
+    )
     replica_urls: Annotated[list[DatabaseUrl], NoDecode, BeforeValidator(_split_urls)] = Field(
         default_factory=list,
         description="servers that follow, for lists, search, exports; URLs separated by spaces",
@@ -310,6 +314,7 @@ class Settings(BaseSettings):
             url=chosen,
             replica_urls=replicas,
             pool_size=self.database_pool_size,
+            pooler=self.database_pooler,
             **{name: timedelta(seconds=getattr(self, f"database_{name}")) for name in _DURATIONS},
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import asyncpg
 from sqlalchemy import event, exc
@@ -35,6 +35,7 @@ _LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _KNOWN_QUERY: Final = frozenset(
     {"host", "port", "user", "password", "dbname", "sslmode", "sslrootcert", "application_name"}
 )
+Pooler = Literal["none", "transaction"]
 _TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -58,6 +59,8 @@ class DatabaseSettings:
         idle_timeout: how long a transaction may stand idle before the server ends it.
         commit_timeout: how long the answer to COMMIT is awaited before it counts as unknown.
         replica_urls: servers that follow this one, for reads that may be stale.
+        pooler: `transaction` when a pooler such as PgBouncer stands between, and each transaction
+            may meet another of the server's connections: nothing is kept on one then.
     """
 
     url: str
@@ -70,6 +73,7 @@ class DatabaseSettings:
     idle_timeout: timedelta = timedelta(seconds=10)
     commit_timeout: timedelta = timedelta(seconds=10)
     replica_urls: tuple[str, ...] = ()
+    pooler: Pooler = "none"
 
     def __repr__(self) -> str:
         """Leave the URL out: it may hold a password."""
@@ -91,6 +95,11 @@ class Target:
     def is_remote(self) -> bool:
         """Whether a host is neither this machine nor a socket folder."""
         return any(not h.startswith("/") and h not in _LOCAL_HOSTS for h, _ in self.hosts)
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether only the server whose name was asked for is spoken to, encrypted."""
+        return isinstance(self.tls, ssl.SSLContext) and self.tls.check_hostname
 
 
 def parse_url(url: str) -> Target:
@@ -169,7 +178,7 @@ def _engine(settings: DatabaseSettings, connector: "_Connector") -> AsyncEngine:
         pool_timeout=settings.pool_timeout.total_seconds(),
         pool_recycle=settings.pool_recycle.total_seconds(),
         hide_parameters=True,
-        connect_args={"async_creator_fn": connector.connect},
+        connect_args={"async_creator_fn": connector.connect, **_caches(settings)},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "do_connect", refuse_to_connect)
@@ -200,6 +209,21 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's own signature
         await super().close(timeout=None if timeout is None else min(timeout, _GOODBYE))
+
+
+class _PooledConnection(_Connection):
+    """The same behind a pooler: the time limits come with each transaction.
+
+    A pooler refuses them at the start of a session, or sets them for whoever is next. They travel
+    with BEGIN, so they cost no round trip. Single reads outside a transaction have the driver's.
+    """
+
+    limits = ""
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's own signature
+        if query == "BEGIN;":
+            query += self.limits
+        return await super().execute(query, *args, timeout=timeout)
 
 
 class _Connector:
@@ -239,6 +263,8 @@ class _Connector:
     async def _connect(self, target: Target, host: str, port: int) -> asyncpg.Connection:
         settings = self._settings
         connect: Any = asyncpg.connect  # it ships no types
+        is_pooled = settings.pooler == "transaction"
+        told = {"application_name": target.application_name}
         connection: asyncpg.Connection = await connect(
             host=host,
             port=port,
@@ -248,16 +274,13 @@ class _Connector:
             ssl=target.tls,
             timeout=self._patience,
             command_timeout=settings.statement_timeout.total_seconds(),
-            connection_class=_Connection,
+            connection_class=_PooledConnection if is_pooled else _Connection,
             target_session_attrs=self._wanted,
-            server_settings={
-                "application_name": target.application_name,
-                "statement_timeout": _milliseconds(settings.statement_timeout),
-                "lock_timeout": _milliseconds(settings.lock_timeout),
-                "idle_in_transaction_session_timeout": _milliseconds(settings.idle_timeout),
-                "client_connection_check_interval": "5s",
-            },
+            server_settings=told if is_pooled else told | _limits(settings),
+            **({"statement_cache_size": 0} if is_pooled else {}),
         )
+        if isinstance(connection, _PooledConnection):
+            connection.limits = _set_local(settings)
         return connection
 
 
@@ -285,6 +308,24 @@ class _Spreading(_Connector):
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
     if dbapi_connection.driver_connection.is_closed():
         raise exc.InvalidatePoolError
+
+
+def _caches(settings: DatabaseSettings) -> dict[str, int]:
+    """Give what keeps SQLAlchemy from preparing a statement where the next one will not be."""
+    return {} if settings.pooler == "none" else {"prepared_statement_cache_size": 0}
+
+
+def _limits(settings: DatabaseSettings) -> dict[str, str]:
+    return {
+        "statement_timeout": _milliseconds(settings.statement_timeout),
+        "lock_timeout": _milliseconds(settings.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_timeout),
+        "client_connection_check_interval": "5s",
+    }
+
+
+def _set_local(settings: DatabaseSettings) -> str:
+    return "".join(f" SET LOCAL {name} = '{value}';" for name, value in _limits(settings).items())
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -85,8 +85,12 @@ async def schema_is_current(engine: AsyncEngine) -> bool:
     Raises:
         UnavailableError: the database is out of reach, or the role has no rights.
     """
-    current = await _revision(engine)
-    return current is not None and (current == head() or not is_known(current))
+    return is_current(await schema_revision(engine))
+
+
+def is_current(revision: str | None) -> bool:
+    """Whether this program can work with a schema at that revision: its own, or a later one."""
+    return revision is not None and (revision == head() or not is_known(revision))
 
 
 def head() -> str:
@@ -99,7 +103,12 @@ def is_known(revision: str) -> bool:
     return revision in _known()
 
 
-async def _revision(engine: AsyncEngine) -> str | None:
+async def schema_revision(engine: AsyncEngine) -> str | None:
+    """Give the revision that the schema is at; None where there is none.
+
+    Raises:
+        UnavailableError: the database is out of reach, or the role has no rights.
+    """
     with translating():
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")

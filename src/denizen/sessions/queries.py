@@ -16,7 +16,6 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     delete,
-    exists,
     func,
     insert,
     inspect,
@@ -77,11 +76,17 @@ def who_am_i(model: type[UserMixin], sessions: Table, dialect: Dialect) -> Compi
 async def find_candidate(
     db: Db, model: type[U], networks: Table, email: str, network: str
 ) -> tuple[U | None, bool]:
-    """Give who has that address, and whether they have signed in from that network before."""
-    is_known = exists().where(networks.c.user_id == model.id, networks.c.network == network)
-    mine = model.email_key == email_key(email)
-    row = (await db.execute(select(model, is_known).where(mine))).first()
-    return (None, False) if row is None else (row[0], row[1])
+    """Give who has that address, and whether they have signed in from that network before.
+
+    Two statements, also for an address that nobody has: the second is on the shard of one user,
+    which no statement that begins with an address can be.
+    """
+    mine = select(model).where(model.email_key == email_key(email))
+    user: U | None = await db.scalar(mine)
+    whose = uuid7() if user is None else user.id
+    known = (networks.c.user_id == whose, networks.c.network == network)
+    is_known = await db.scalar(select(networks.c.user_id).where(*known)) is not None
+    return user, is_known
 
 
 async def start_session(

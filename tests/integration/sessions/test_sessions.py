@@ -269,15 +269,15 @@ async def test_sessions_that_are_over_are_purged(
 async def test_statements_of_a_sign_in_are_counted(
     anonymous: Api, denizen: Denizen[UserModel], statements: StatementCounter
 ) -> None:
-    """A sign-in reads once, pays, and writes in one transaction; every refusal costs the same."""
+    """A sign-in reads twice, pays, and writes in one transaction; every refusal costs the same."""
     user = await a_user(denizen, password=PASSWORD)
     body = {"email": user.email, "password": PASSWORD}
 
     async with statements.listening() as heard:
         await anonymous.post("/v1/sessions", json=body)
-    # SELECT; BEGIN, limits, COMMIT; BEGIN, INSERT, network, limits, audit, COMMIT
-    assert len(heard) == 10, heard
+    # SELECT user, network; BEGIN, limits, COMMIT; BEGIN, INSERT, network, limits, audit, COMMIT
+    assert len(heard) == 11, heard
     for refused in (body | {"password": "wrong"}, body | {"email": "nobody@example.com"}):
         async with statements.listening() as heard:
             await anonymous.post("/v1/sessions", json=refused)
-        assert len(heard) == 7, heard  # SELECT; BEGIN, limits, COMMIT; BEGIN, audit, COMMIT
+        assert len(heard) == 8, heard  # user, network; BEGIN, limits, COMMIT; BEGIN, audit, COMMIT

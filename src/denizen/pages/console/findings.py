@@ -16,6 +16,8 @@ def finding_subjects(words: Words) -> dict[str, str]:
     return {
         "database": gettext("Database"),
         "schema": gettext("Schema"),
+        "encryption": gettext("Encryption"),
+        "disk": gettext("Disk"),
         "durability": gettext("Durability"),
         "roles": gettext("Database roles"),
         "connections": gettext("Connections"),
@@ -38,9 +40,23 @@ def finding_sentences(words: Words) -> dict[str, str]:
         "schema_behind": gettext(
             "the database schema is behind this program: run `denizen migrate`"
         ),
+        "schema_ahead": gettext("newer than this program: update it"),
+        "encryption_local": gettext("the database is on this machine"),
+        "encryption": gettext("encrypted, and the server's name is verified"),
+        "encryption_off": gettext(
+            "the way to the database is not encrypted: use sslmode=verify-full"
+        ),
+        "encryption_unverified": gettext(
+            "anybody may stand in for the database's server: use sslmode=verify-full"
+        ),
+        "disk": gettext("%(free)s GiB free in %(folder)s"),
+        "disk_low": gettext("only %(free)s GiB free in %(folder)s: make room"),
         "durable": gettext("an acknowledged change survives a crash"),
         "setting_off": gettext("%(name)s is off: a crash loses or breaks data"),
         "commit_off": gettext("synchronous_commit is off: a crash loses answers given"),
+        "commit_weak": gettext(
+            "synchronous_commit is %(level)s: a fail-over loses answers given; set it to on"
+        ),
         "roles": gettext("the serving role can't change the schema"),
         "superuser": gettext("the serving role is a superuser: use an ordinary one"),
         "one_role": gettext("one role owns and serves: set DENIZEN_MIGRATE_URL"),
@@ -48,6 +64,14 @@ def finding_sentences(words: Words) -> dict[str, str]:
         "connections": gettext("up to %(wanted)s of the server's %(allowed)s"),
         "connections_many": gettext(
             "up to %(wanted)s of the server's %(allowed)s: lower DENIZEN_DATABASE_POOL_SIZE"
+        ),
+        "pooler": gettext("a pooler shares the server's among transactions"),
+        "pooler_unnamed": gettext(
+            "a pooler stands in between: set DENIZEN_DATABASE_POOLER to transaction, unless it"
+            " keeps sessions"
+        ),
+        "pooler_missing": gettext(
+            "no pooler stands in between: set DENIZEN_DATABASE_POOLER to none, which is faster"
         ),
         "clock": gettext("agrees with the database's (%(time)s UTC)"),
         "clock_off": gettext("%(seconds)s s away from the database's: set up NTP"),

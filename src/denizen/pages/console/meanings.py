@@ -14,6 +14,9 @@ def setting_meanings(words: Words) -> dict[str, str]:
         "migrate_url": gettext(
             "the same database as the role that owns the schema; unset: the same role"
         ),
+        "database_pooler": gettext(
+            "transaction: the URLs lead to a pooler such as PgBouncer in transaction mode"
+        ),
         "replica_urls": gettext(
             "servers that follow, for lists, search, exports; URLs separated by spaces"
         ),

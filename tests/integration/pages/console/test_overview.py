@@ -249,7 +249,7 @@ async def test_overview_takes_one_statement_for_each_source(
         counts.append({one for one in heard if "SELECT" in one})
 
     assert len(counts[0]) == 4, counts[0]
-    assert len(counts[1]) == 4 + 2 + 4, counts[1]
+    assert len(counts[1]) == 4 + 2 + 3, counts[1]
 
 
 async def test_overview_is_in_russian_too(console: Browser, denizen: Denizen[UserModel]) -> None:

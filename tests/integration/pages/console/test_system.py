@@ -271,7 +271,7 @@ async def test_system_takes_few_statements(
     async with statements.listening() as heard:
         await console.open(SYSTEM)
 
-    assert len({one for one in heard if "SELECT" in one}) == 1 + 2 + 1 + 4, heard
+    assert len({one for one in heard if "SELECT" in one}) == 1 + 2 + 1 + 3, heard
 
 
 async def test_system_is_in_russian_too(console: Browser) -> None:
