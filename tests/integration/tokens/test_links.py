@@ -87,7 +87,7 @@ async def test_t_race_2_t_rst_2_fifty_uses_at_once_have_one_success(
     hashed = await denizen.hasher.hash(NEW_PASSWORD)
     everybody = asyncio.Barrier(50)
 
-    async def hash_with_all(_password: str) -> str:
+    async def hash_with_all(*_: str) -> str:
         await everybody.wait()  # each of them has found the token good
         return hashed
 
@@ -106,7 +106,7 @@ async def test_t_race_2_fifty_confirmations_of_a_registration_make_one_account(
     hashed = await denizen.hasher.hash(PASSWORD)
     everybody = asyncio.Barrier(50)
 
-    async def hash_with_all(_password: str) -> str:
+    async def hash_with_all(*_: str) -> str:
         await everybody.wait()
         return hashed
 
@@ -480,7 +480,7 @@ async def test_name_taken_at_the_last_moment_leaves_the_link_good(
     token = (await post.one_to("ann@example.com")).token
     hashed = await denizen.hasher.hash(NEW_PASSWORD)
 
-    async def meanwhile(_password: str) -> str:
+    async def meanwhile(*_: str) -> str:
         monkeypatch.undo()
         await a_user(denizen, username="ann")
         return hashed
