@@ -29,6 +29,9 @@ EVERYWHERE: Final = _laid_out("create_reference_table")
 # for nobody, or clean up.
 OF_EVERYBODY: Final = {
     r"DELETE FROM (sessions|known_networks|tokens) WHERE \(\1\.user_id, [^)]*\) IN": "cleaning up",
+    r"DELETE FROM sessions WHERE sessions\.user_id IN \(SELECT import_rows\.": (
+        "whom a batch of an import disables"
+    ),
     r"SELECT audit_events\.user_id, .* ORDER BY audit_events\.id (DESC )?LIMIT": (
         "the audit list of administrators"
     ),
