@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from faults.cluster_files import HAPROXY, PATRONI
 from faults.nemeses import signal_tree
 from processes import environment, free_port, processes_of, wait_until_gone
 from support import superuser
@@ -32,61 +33,6 @@ _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
 _PROGRAMS: Final = ("patroni", "etcd", "haproxy")
 _POSTGRES: Final = sorted(Path("/usr/lib/postgresql").glob("1[5-9]/bin/postgres"))
 IS_HERE: Final = bool(_POSTGRES) and all(shutil.which(one, path=_PATH) for one in _PROGRAMS)
-
-_PATRONI: Final = """\
-scope: denizen
-name: {name}
-restapi:
-  listen: 127.0.0.1:{rest}
-  connect_address: 127.0.0.1:{rest}
-etcd3:
-  hosts: {etcd}
-bootstrap:
-  dcs:
-    ttl: {ttl}
-    loop_wait: {loop}
-    retry_timeout: 4
-    synchronous_mode: true
-    failsafe_mode: true
-    postgresql:
-      use_pg_rewind: true
-      use_slots: true
-      parameters:
-        wal_retrieve_retry_interval: 200ms
-  initdb:
-    - encoding: UTF8
-    - locale: C.UTF-8
-    - data-checksums
-postgresql:
-  listen: 127.0.0.1:{port}
-  connect_address: 127.0.0.1:{port}
-  data_dir: {folder}/data
-  bin_dir: {bin}
-  pgpass: {folder}/pgpass
-  authentication:
-    superuser: {{username: postgres, password: postgres}}
-    replication: {{username: replicator, password: replicator}}
-  parameters:
-    unix_socket_directories: {folder}
-  pg_hba:
-    - local all all trust
-    - host all all 127.0.0.1/32 trust
-    - host replication replicator 127.0.0.1/32 trust
-"""
-_HAPROXY: Final = """\
-defaults
-  mode tcp
-  timeout connect 2s
-  timeout client 1h
-  timeout server 1h
-
-listen postgres
-  bind 127.0.0.1:{port}
-  option httpchk OPTIONS /primary
-  http-check expect status 200
-  default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +153,7 @@ class Cluster:
         """Run HAProxy until the block ends; give the URL of the serving role through it."""
         port, config = free_port(), self._folder / "haproxy.cfg"
         lines = [f"  server {n.name} 127.0.0.1:{n.port} check port {n.rest}" for n in self.nodes]
-        config.write_text(_HAPROXY.format(port=port, servers="\n".join(lines)), encoding="utf-8")
+        config.write_text(HAPROXY.format(port=port, servers="\n".join(lines)), encoding="utf-8")
         self._start("haproxy", "haproxy", "-db", "-f", str(config))
         try:
             yield f"postgresql://denizen@127.0.0.1:{port}/denizen?sslmode=disable"
@@ -219,7 +165,7 @@ class Cluster:
         etcd = ",".join(f"127.0.0.1:{client}" for client, _ in self._etcds)
         times = {"ttl": TTL, "loop": LOOP, "etcd": etcd, "bin": _POSTGRES[-1].parent}
         config = node.folder / "patroni.yml"
-        config.write_text(_PATRONI.format(**values, **times), encoding="utf-8")
+        config.write_text(PATRONI.format(**values, **times), encoding="utf-8")
         if os.geteuid() == 0:
             shutil.chown(node.folder, "postgres", "postgres")
             node.folder.chmod(0o700)
