@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz faults faults-import check format words bench bench-bulk styles screenshots build clean
+.PHONY: help serve test fuzz faults faults-import check format words bench bench-bulk bench-size styles screenshots build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,10 @@ bench: $(VENV)/installed-dev .bench/installed ## every goal against the peers, i
 
 bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY
 	$(BIN)/python -m bench.bulk
+
+bench-size: $(VENV)/installed-dev ## rates by the number of workers; costs from 10,000 users to 10,000,000 (half an hour)
+	$(BIN)/python -m bench.workers
+	$(BIN)/python -m bench.growth
 
 STYLES_OUT ?= styles-results
 

@@ -6,7 +6,7 @@ mixin on ours. Keys for uniqueness are derived from what was typed whenever that
 
 import uuid
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from sqlalchemy import CheckConstraint, DateTime, Index, String, Table, func, inspect, select, text
 from sqlalchemy.orm import Mapped, MappedAsDataclass, declared_attr, mapped_column, validates
@@ -30,6 +30,10 @@ from denizen.users.values import (
     read_username,
     username_key,
 )
+
+# three signs in a row, which few have: a search for such is not served by trigrams
+_SIGNS: Final = "~ '[!-/:-@[-`{-~]{3}'"
+HAS_SIGNS: Final = f"(email_key {_SIGNS} OR username_key {_SIGNS})"
 
 
 class UserMixin(Verbs, MappedAsDataclass, kw_only=True, eq=False):
@@ -155,11 +159,12 @@ def _complete(model: type[Any], table: Table) -> None:
     Index(f"ix_{table.name}_created_at_id", table.c.created_at, table.c.id)
     is_leaving = table.c.erase_after.is_not(None)
     Index(f"ix_{table.name}_erase_after", table.c.erase_after, postgresql_where=is_leaving)
-    # what lists are filtered by, where it is rare: else a page would read all users
+    # what lists are filtered by or searched for, where it is rare: else all users would be read
     for name, columns, rare in (
         ("staff", (table.c.role, table.c.created_at, table.c.id), "role <> 'user'"),
         ("disabled", (table.c.created_at, table.c.id), "is_active IS false"),
         ("unconfirmed", (table.c.created_at, table.c.id), "email_verified_at IS NULL"),
+        ("signs", (table.c.created_at, table.c.id), HAS_SIGNS),
     ):
         Index(f"ix_{table.name}_{name}", *columns, postgresql_where=text(rare))
     is_admin = text("role = 'admin'")

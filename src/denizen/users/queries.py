@@ -23,7 +23,7 @@ from denizen.db.paging import Order, Page, fetch_page
 from denizen.db.unit import Db
 from denizen.errors import InvalidError, LastAdminError
 from denizen.users.model import UserMixin
-from denizen.users.search import is_meant
+from denizen.users.search import has_part, is_meant
 from denizen.users.status import Status, has_status
 from denizen.users.values import Role, email_key, username_key
 
@@ -200,9 +200,7 @@ def conditions(model: type[U], wanted: UserFilter) -> list[ColumnElement[bool]]:
     """Give what holds for the users that are wanted."""
     found = _standing(model, wanted)
     if wanted.q is not None:
-        part = wanted.q.casefold()
-        keys = (model.email_key, model.username_key)
-        found.append(or_(*(key.contains(part, autoescape=True) for key in keys)))
+        found.append(has_part(model, wanted.q))
     for name, column, key in (
         (wanted.email, model.email_key, email_key),
         (wanted.username, model.username_key, username_key),

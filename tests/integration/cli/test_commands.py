@@ -221,7 +221,7 @@ async def test_migration_may_take_longer_than_a_request(folder: Path, blank: Dat
     done = await running
 
     assert done.returncode == 0, done.stderr
-    assert "applied 0006" in done.stdout
+    assert "applied 0007" in done.stdout
 
 
 async def _until_waiting(connection: Any) -> None:

@@ -1,4 +1,4 @@
-"""Walking long lists while others write."""
+"""Walking long lists while others write, and searching in them."""
 
 import asyncio
 import random
@@ -6,15 +6,18 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from uuid_utils.compat import uuid7
 
 from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.users.model import UserModel
-from denizen.users.queries import UserFilter
-from support import superuser
+from denizen.users.queries import UserFilter, conditions
+from support import a_user, superuser
 
 COUNT = 100_000
+_DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not
 COLUMNS = (
     "id", "email", "email_key", "username", "username_key", "role", "locale", "is_active",
     "email_verified_at", "created_at", "updated_at", "version",
@@ -86,3 +89,51 @@ async def test_page_at_depth_reads_as_much_as_the_first(
     assert "Index Scan" in plan
     assert "Sort" not in plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        UserFilter(q="семёнов"),
+        UserFilter(q="%%%"),
+        UserFilter(q="\\_\\"),
+        UserFilter(search="семенов"),
+        UserFilter(search="---"),
+    ],
+    ids=["letters", "percents", "backslashes", "е or ё", "dashes"],
+)
+async def test_search_reads_no_more_than_an_index_says(
+    denizen: Denizen[UserModel], databases: Databases, wanted: UserFilter
+) -> None:
+    """Whatever is looked for: with twenty thousand users, and none found, nobody reads them all."""
+    began = datetime.now(UTC) - timedelta(hours=1)
+    rows = [_row(n, began + timedelta(milliseconds=n)) for n in range(20_000)]
+    statement = select(UserModel.id).where(*conditions(UserModel, wanted))
+    sql = str(statement.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+    async with superuser(databases.superuser_url) as watcher:
+        await watcher.copy_records_to_table("users", records=rows, columns=COLUMNS)
+        await watcher.execute("VACUUM ANALYZE users")
+        plan = await watcher.fetchval(f"EXPLAIN (FORMAT JSON) {sql}")
+
+    assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("signs", ["%%%", "___", "+-+", "\\[^", "***"])
+async def test_signs_are_found_as_they_stand(denizen: Denizen[UserModel], signs: str) -> None:
+    """Signs mean themselves, in the API and in the console's box; others are not found."""
+    mine = await a_user(denizen, username=f"x{signs}y")
+    await a_user(denizen, username="xaby")
+
+    for wanted in (UserFilter(q=signs), UserFilter(search=signs), UserFilter(search=f"x{signs}y")):
+        page = await denizen.users.list_users(wanted)
+        assert [user.id for user in page] == [mine.id]
+
+
+async def test_russian_letters_that_stand_for_each_other(denizen: Denizen[UserModel]) -> None:
+    """The console's box finds Семёнов by е and by ё, and Семенов, too; with signs beside them."""
+    users = [await a_user(denizen, username=name) for name in ("семёнов.(1)", "семенов.(1)")]
+
+    for asked in ("семенов", "семёнов", "СЕМЕНОВ.(1)", "менов.("):
+        found = await denizen.users.list_users(UserFilter(search=asked), order="created_at")
+        assert [user.id for user in found] == [user.id for user in users]
+    assert not list(await denizen.users.list_users(UserFilter(search="семеновx1")))
