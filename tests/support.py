@@ -152,9 +152,9 @@ async def superuser(url: str) -> AsyncIterator[Any]:
     Untyped: by the driver's types every row and value may be None.
     """
     parts = urllib.parse.urlsplit(url)
-    (host,) = urllib.parse.parse_qs(parts.query)["host"]
-    database = parts.path.lstrip("/")
-    connection = await asyncpg.connect(host=host, user=parts.username, database=database)
+    (host,) = urllib.parse.parse_qs(parts.query).get("host", [parts.hostname])
+    database, user = parts.path.lstrip("/"), parts.username
+    connection = await asyncpg.connect(host=host, port=parts.port, user=user, database=database)
     try:
         yield connection
     finally:

@@ -30,10 +30,15 @@ def children(pid: int) -> list[int]:
 
 
 def signal_server(server: EmbeddedServer, number: signal.Signals) -> None:
+    """Signal every process of the server."""
+    signal_tree(postmaster(server), number)
+
+
+def signal_tree(first: int, number: signal.Signals) -> None:
     """Signal the first process, which starts no other any more, and then all others."""
-    first = postmaster(server)
+    started = children(first)
     os.kill(first, number)
-    for pid in children(first):
+    for pid in {*started, *children(first)}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 

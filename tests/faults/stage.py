@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 
@@ -44,7 +44,26 @@ FROM pg_stat_activity WHERE usename = 'denizen'
 """
 
 
-@dataclass(slots=True)
+class Server(Protocol):
+    """A PostgreSQL, or some of which one takes writes, by the roles that use it."""
+
+    @property
+    def owner_url(self) -> str:
+        """URL of the role that owns the schema."""
+        ...
+
+    @property
+    def app_url(self) -> str:
+        """URL of the role that serves."""
+        ...
+
+    @property
+    def superuser_url(self) -> str:
+        """URL of the superuser, at the one that takes writes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """A service that runs, and how what it does is looked at without going through it.
 
@@ -56,7 +75,7 @@ class Running:
         folder: for files.
     """
 
-    server: EmbeddedServer
+    server: Server
     service: Service
     metrics: int
     token: str
@@ -122,10 +141,11 @@ class Running:
         return int(in_use) + int(row["idle"]) + max(0, int(row["every"]) - POOL)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Stage(Running):
-    """One with a wire that faults can be put on."""
+    """One with a wire that faults can be put on, and a server of one's own."""
 
+    server: EmbeddedServer
     proxy: Proxy
 
 
@@ -139,7 +159,7 @@ class Rows:
     events: list[str]
 
 
-async def look(server: EmbeddedServer, load: Load) -> Rows:
+async def look(server: Server, load: Load) -> Rows:
     """Read what is there, behind the service's back."""
     async with superuser(server.superuser_url) as watcher:
         rows, mails, events = [
@@ -220,7 +240,7 @@ def embedded(folder: Path) -> EmbeddedServer:
     return EmbeddedServer.for_service(folder, bin_dir=Path(chosen) if chosen else None)
 
 
-async def fill(server: EmbeddedServer, folder: Path) -> None:
+async def fill(server: Server, folder: Path) -> None:
     """Make the tables, and an admin."""
     db = DBSessionManager(server.owner_url)
     db.init()
