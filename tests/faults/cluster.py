@@ -88,15 +88,13 @@ class Cluster:
         """End all at once; what PostgreSQL shared is given back by an immediate shutdown."""
         for name in list(self._running):
             self._end(name, signal.SIGKILL)
-        for node in self.nodes:
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                os.kill(postmaster(node), signal.SIGQUIT)
-        deadline = time.monotonic() + 5
-        while (left := processes_of(self._folder)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            for pid in processes_of(self._folder):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            deadline = time.monotonic() + 5
+            while processes_of(self._folder) and time.monotonic() < deadline:
+                time.sleep(0.05)
         wait_until_gone(self._folder)
 
     def start_etcd(self) -> None:
