@@ -211,7 +211,7 @@ async def test_migration_may_take_longer_than_a_request(folder: Path, blank: Dat
         await other.execute(
             "UPDATE alembic_version SET version_num = '0005';"
             "DROP INDEX ix_users_staff, ix_users_disabled, ix_users_unconfirmed,"
-            " ix_users_email_key_parts, ix_users_username_key_parts"
+            " ix_users_email_key_parts, ix_users_username_key_parts, ix_users_signs"
         )
         async with other.transaction():
             await other.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")

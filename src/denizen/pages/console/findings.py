@@ -1,5 +1,7 @@
 """What was found in looking at the system, in words; English is the command line's."""
 
+from collections.abc import Callable
+
 from denizen.doctor import Finding
 from denizen.pages.words import Words
 
@@ -33,6 +35,37 @@ def finding_subjects(words: Words) -> dict[str, str]:
 def finding_sentences(words: Words) -> dict[str, str]:
     """Give the sentence for each code."""
     gettext = words.gettext
+    return {
+        **_about_the_database(gettext),
+        "clock": gettext("agrees with the database's (%(time)s UTC)"),
+        "clock_off": gettext("%(seconds)s s away from the database's: set up NTP"),
+        "mail": gettext("handed over to %(server)s"),
+        "no_mail_server": gettext(
+            "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL"
+        ),
+        "search": gettext("served by trigrams"),
+        "search_slow": gettext(
+            "reads all users: create the extension pg_trgm and the two indexes of decision"
+            " record 0008"
+        ),
+        "passwords": gettext("at least %(minimum)s characters"),
+        "passwords_short": gettext(
+            "at least %(minimum)s characters; NIST asks for %(nist)s without 2FA"
+        ),
+        "throttle": gettext("tries are limited per account and network"),
+        "throttle_off": gettext(
+            "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on"
+        ),
+        "clients": gettext("their addresses are those of the connections"),
+        "clients_trusted": gettext("X-Forwarded-For is believed of %(believed)s"),
+        "clients_one": gettext(
+            "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
+            "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
+        ),
+    }
+
+
+def _about_the_database(gettext: Callable[[str], str]) -> dict[str, str]:
     return {
         "database": gettext("PostgreSQL %(version)s"),
         "database_old": gettext("PostgreSQL %(version)s; 15 is the oldest"),
@@ -72,30 +105,5 @@ def finding_sentences(words: Words) -> dict[str, str]:
         ),
         "pooler_missing": gettext(
             "no pooler stands in between: set DENIZEN_DATABASE_POOLER to none, which is faster"
-        ),
-        "clock": gettext("agrees with the database's (%(time)s UTC)"),
-        "clock_off": gettext("%(seconds)s s away from the database's: set up NTP"),
-        "mail": gettext("handed over to %(server)s"),
-        "no_mail_server": gettext(
-            "no mail server is set, mails stay in %(folder)s: set DENIZEN_MAIL_URL"
-        ),
-        "search": gettext("served by trigrams"),
-        "search_slow": gettext(
-            "reads all users: create the extension pg_trgm and the two indexes of decision"
-            " record 0008"
-        ),
-        "passwords": gettext("at least %(minimum)s characters"),
-        "passwords_short": gettext(
-            "at least %(minimum)s characters; NIST asks for %(nist)s without 2FA"
-        ),
-        "throttle": gettext("tries are limited per account and network"),
-        "throttle_off": gettext(
-            "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on"
-        ),
-        "clients": gettext("their addresses are those of the connections"),
-        "clients_trusted": gettext("X-Forwarded-For is believed of %(believed)s"),
-        "clients_one": gettext(
-            "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
-            "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
         ),
     }

@@ -63,12 +63,16 @@ async def test_nothing_changed_is_no_change(
 async def test_new_address_is_confirmed_by_mail_and_not_undone_by_a_click(
     console: Browser, denizen: Service, ann: UserModel, path: str, settings: Settings
 ) -> None:
-    """The mail goes to the new mailbox; whoever knows that it is theirs says so in the form."""
+    """The link goes to the new mailbox, a notice to the old; whoever knows it is theirs says so."""
     page = await console.fill(path, email="anna@example.com")
     await denizen.mail.send_due()
     assert path not in page.forms
     assert "the address is not confirmed" in page.text
-    assert [str(mail["to"]) for mail in mails_in(settings.mail_folder)] == ["anna@example.com"]
+    told = {str(mail["to"]): str(mail["subject"]) for mail in mails_in(settings.mail_folder)}
+    assert told == {
+        "ann@example.com": "Your e-mail address was changed",
+        "anna@example.com": told["anna@example.com"],
+    }
     both = await console.fill(path, email="annie@example.com", email_verified="yes")
     changed = await denizen.users.get_user(ann.id)
 
