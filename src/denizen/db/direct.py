@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Float, Select, text
+from sqlalchemy import Dialect, Float, Select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
@@ -68,12 +68,6 @@ async def fetch_row(
     if row is None or not statement.converters:
         return row  # type: ignore[no-any-return]  # asyncpg's Record is a mapping
     return {k: _converted(statement.converters.get(k), v) for k, v in row.items()}
-
-
-async def ping(engine: AsyncEngine) -> None:
-    """Ask the database for nothing, to see that it answers."""
-    async with engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
 
 
 def _converted(convert: _Processor | None, value: Any) -> Any:

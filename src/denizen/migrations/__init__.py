@@ -6,6 +6,7 @@ million rows to answer: whoever only asks whether the schema is current does wit
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from types import ModuleType
 from typing import Final
@@ -121,9 +122,10 @@ async def schema_revision(engine: AsyncEngine) -> str | None:
         return None if found is None else str(found)
 
 
-def _known() -> set[str]:
+@cache
+def _known() -> frozenset[str]:
     versions = (files("denizen") / "migrations" / "versions").iterdir()
-    return {file.name.partition("_")[0] for file in versions if file.name[0].isdecimal()}
+    return frozenset(f.name.partition("_")[0] for f in versions if f.name[0].isdecimal())
 
 
 def _steps() -> ModuleType:
