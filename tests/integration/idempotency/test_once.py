@@ -17,6 +17,7 @@ from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
 from denizen.db.unit import Db
 from denizen.idempotency.queries import Claim, claim_key, release_key
+from denizen.passwords.queue import Place
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
@@ -426,24 +427,26 @@ def narrow(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("path", [path for _, path in ROUTES if "password" in str(ROUTES[_, path])])
-async def test_no_connection_is_held_while_hashing_under_a_key(narrow: Settings, path: str) -> None:
+async def test_no_connection_is_held_while_hashing_under_a_key(
+    narrow: Settings, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a pool of one the request passes, and the connection is free while it hashes."""
     app = create_app(narrow)
     denizen: Denizen[UserModel] = app.state.denizen
     await denizen.start()
     held: list[int] = []
-    run = denizen.hasher.queue.run
+    run = Place.run
 
-    async def watched(origin: str, work: Any) -> Any:
+    async def watched(place: Place, work: Any) -> Any:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(origin, work)
+        return await run(place, work)
 
     try:
         user = await a_user(denizen, password=PASSWORD)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://d.test") as client:
             ann = await Api(client).signed_in(user.email, PASSWORD)
-            denizen.hasher.queue.run = watched  # type: ignore[method-assign]
+            monkeypatch.setattr(Place, "run", watched)
             (method,) = [m for m, one in ROUTES if one == path]
             answer = await ann.send(method, path, json=ROUTES[method, path], headers=KEY)
     finally:

@@ -12,6 +12,7 @@ from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.errors import SignInFailedError
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
+from denizen.passwords.queue import Place
 from denizen.sessions.model import Token
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
@@ -225,13 +226,13 @@ async def test_no_connection_is_held_while_hashing(
     """While a password is checked or hashed, every connection is in the pool."""
     user = await a_user(denizen, password=PASSWORD)
     held: list[int] = []
-    run = denizen.hasher.queue.run
+    run = Place.run
 
-    async def watched(origin: str, work: Callable[[], object]) -> object:
+    async def watched(place: Place, work: Callable[[], object]) -> object:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(origin, work)
+        return await run(place, work)
 
-    monkeypatch.setattr(denizen.hasher.queue, "run", watched)
+    monkeypatch.setattr(Place, "run", watched)
     await denizen.sessions.sign_in(user.email, PASSWORD)
 
     assert held == [0]
