@@ -18,6 +18,7 @@ Network = IPv4Network | IPv6Network
 
 UNKNOWN: Final = "unknown"
 _SUBSCRIBER: Final = 64  # bits: whoever has one IPv6 address has at least the rest of its /64
+_SITE: Final = 48  # bits: as much as one customer is given, who has 65,536 networks in it
 
 
 def parse_address(text: str) -> Address | None:
@@ -58,3 +59,13 @@ def network_of(address: str | None) -> str:
     if isinstance(parsed, IPv4Address):
         return str(parsed)
     return str(IPv6Network((int(parsed), _SUBSCRIBER), strict=False))
+
+
+def site_of(network: str) -> str:
+    """Give what one customer of a provider may have at most: the /48 around an IPv6 network.
+
+    Of IPv4 and of the unknown, the network itself.
+    """
+    if "/" not in network:
+        return network
+    return str(IPv6Network(network).supernet(new_prefix=_SITE))

@@ -1,10 +1,13 @@
 """What somebody may try who knows a password, holds a session, or only guesses; and what breaks."""
 
 import asyncio
+import contextlib
+import itertools
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -29,9 +32,11 @@ from denizen.errors import (
     TokenInvalidError,
 )
 from denizen.mail.errors import TemporaryMailError
-from denizen.passwords.queue import Place
+from denizen.passwords import check
+from denizen.passwords.queue import FairQueue, Place
 from denizen.settings import Settings
 from denizen.tables import Tables
+from denizen.throttle.model import SIGN_IN_SITE
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from support import PASSWORD, Api, a_user, superuser
@@ -263,6 +268,67 @@ async def test_tries_at_an_exhausted_account_are_paid_for(
             told.append(type(error))
 
     assert told == [SignInFailedError] * 10 + [ThrottledError] * 5
+
+
+async def test_exhausted_account_answers_no_sooner_than_a_hash_would(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else time would tell whether somebody signs in from there: then a hash is computed."""
+    await a_user(service, email=A, password=PASSWORD)
+    monkeypatch.setattr(FairQueue, "wait", 0.3)
+    for number in range(10):
+        for _ in range(10):
+            with contextlib.suppress(SignInFailedError):
+                await service.sessions.sign_in(A, "x", actor=_from(f"192.0.2.{number}"))
+    before = service.hasher.evaluations
+
+    began = time.monotonic()
+    with pytest.raises(SignInFailedError):
+        await service.sessions.sign_in(A, "x", actor=_from("198.51.100.1"))
+
+    assert time.monotonic() - began >= 0.3
+    assert service.hasher.evaluations == before
+
+
+async def test_networks_of_one_site_share_a_limit(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A /48 has 65,536 clients; as many tries as ten busy ones may have are taken from them."""
+    monkeypatch.setattr(check, "SIGN_IN_SITE", replace(SIGN_IN_SITE, burst=5))
+    told = []
+    for number in range(8):
+        actor = _from(f"2001:db8:1:{number:x}::1")
+        try:
+            await service.sessions.sign_in(f"a{number}@example.com", "x", actor=actor)
+        except (SignInFailedError, ThrottledError) as error:
+            told.append(type(error))
+    with pytest.raises(SignInFailedError):  # next door
+        await service.sessions.sign_in("b@example.com", "x", actor=_from("2001:db8:2:1::1"))
+
+    assert told == [SignInFailedError] * 5 + [ThrottledError] * 3
+
+
+async def test_thief_with_the_password_does_not_void_every_link_of_the_owner(
+    service: Service, post: Post
+) -> None:
+    """A change of the password voids the links to reset it: so there are not many in a row."""
+    ann = await a_user(service, email=A, password=PASSWORD)
+    passwords = [PASSWORD, *(f"a passphrase of a thief {number}" for number in range(12))]
+    changes = 0
+    with pytest.raises(ThrottledError):
+        for old, new in itertools.pairwise(passwords):
+            await service.passwords.change_password(ann.id, old, new, actor=_from("192.0.2.1"))
+            changes += 1
+    await service.passwords.request_reset(A, "en")
+    with pytest.raises(ThrottledError):
+        old = passwords[changes]
+        await service.passwords.change_password(ann.id, old, NEW, actor=_from("192.0.2.2"))
+
+    await _send_all(service)
+    await service.passwords.confirm_reset(post.tokens(A)[-1], "the owner's own words 77")
+
+    assert changes == 10
+    await service.sessions.sign_in(A, "the owner's own words 77")
 
 
 async def test_forms_for_a_full_mailbox_are_paid_for(service: Service) -> None:

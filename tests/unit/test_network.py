@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denizen.network import UNKNOWN, network_of, parse_address, parse_network
+from denizen.network import UNKNOWN, network_of, parse_address, parse_network, site_of
 
 FAST = settings(max_examples=300, database=None, derandomize=True, deadline=None)
 
@@ -92,3 +92,19 @@ def test_networks_of_operators_are_read() -> None:
             ValueError, match=r"must be addresses or networks, such as 10\.0\.0\.0/8"
         ):
             parse_network(wrong)
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("2001:db8:1:ff02::3", "2001:db8:1::/48"),
+        ("2001:db8:2:2::3", "2001:db8:2::/48"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("nonsense", "unknown"),
+    ],
+)
+def test_site_is_what_one_customer_may_have(address: str, site: str) -> None:
+    """A /48 has 65,536 networks, each a client; all of them together are one site."""
+    assert site_of(network_of(address)) == site

@@ -197,8 +197,8 @@ def translate(error: BaseException, *, committing: bool = False) -> DataError | 
         error: as caught; an `OSError` or time-out counts only when it rose out of the driver.
         committing: whether COMMIT was already sent: a lost connection then means *unknown*.
     """
-    if isinstance(error, DataError):
-        return error
+    if isinstance(error, DataError):  # while committing, of a hook that ran before or after it
+        return OutcomeUnknownError() if committing else error
     if isinstance(error, exc.TimeoutError):  # the pool's: waiting again would only lengthen it
         return UnavailableError()
     if isinstance(error, exc.PendingRollbackError):

@@ -3,6 +3,7 @@
 Scenarios share this function; it holds no connection while it hashes.
 """
 
+import asyncio
 import logging
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from denizen.audit.model import Actor
 from denizen.audit.queries import record
 from denizen.db.unit import Db
 from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
-from denizen.network import network_of
+from denizen.network import network_of, site_of
 from denizen.parts import Parts
 from denizen.passwords.queue import Place
 from denizen.passwords.rules import normalise
@@ -20,6 +21,7 @@ from denizen.throttle.model import (
     SIGN_IN_KNOWN,
     SIGN_IN_NETWORK,
     SIGN_IN_PAIR,
+    SIGN_IN_SITE,
     Limit,
 )
 from denizen.throttle.paying import pay
@@ -60,8 +62,14 @@ async def check(
         ThrottledError: too many tries from there.
         OverloadedError: the place was given to somebody who had less.
     """
+    place.require()
     if parts.throttled:
-        await _spend(parts, key, network_of(actor.address), limit)
+        try:
+            await _spend(parts, key, network_of(actor.address), limit)
+        except SignInFailedError:
+            # as long as a hash would take: whether anybody signs in from there is not to be timed
+            await asyncio.sleep(parts.hasher.queue.wait)
+            raise
     stored = None if user is None else user.hashed_password
     is_match = await parts.hasher.verify(stored, normalise(password), place=place)
     return is_match and stored is not None
@@ -75,7 +83,7 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
         ThrottledError: too many tries from there.
         OverloadedError: too many are being hashed.
     """
-    with parts.hasher.queue.place(network_of(actor.address)) as place:
+    with parts.hasher.place(network_of(actor.address)) as place:
         try:
             key = user.email_key
             right = await check(parts, user, key, password, actor, limit=AGAIN_ACCOUNT, place=place)
@@ -115,6 +123,8 @@ async def _spend(parts: Parts[U], key: str, network: str, limit: Limit) -> None:
     """Pay; where the account has nothing left, the network does, or knocking would be free."""
     pair = _pair(key, network)
     theirs = [(SIGN_IN_NETWORK, network), (SIGN_IN_PAIR, pair)]
+    if (site := site_of(network)) != network:
+        theirs.append((SIGN_IN_SITE, site))
     try:
         try:
             await pay(parts, [*theirs, (limit, pair if limit is SIGN_IN_KNOWN else key)])

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import secrets
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +16,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from denizen.cores import cores
-from denizen.network import UNKNOWN
+from denizen.network import UNKNOWN, site_of
 from denizen.passwords.foreign import (
     HEAVIEST_MEMORY,
     StoredHash,
@@ -90,19 +91,28 @@ class PasswordHasher:
         self.queue = FairQueue(cores() if slots is None else slots, queue_seconds)
         self.evaluations = 0
 
+    def place(self, network: str) -> AbstractContextManager[Place]:
+        """Take a place in the queue, before what has to be done first; sites take turns.
+
+        Raises:
+            OverloadedError: the queue is full.
+        """
+        return self.queue.place(site_of(network))
+
     async def hash(self, password: str, network: str = UNKNOWN) -> str:
         """Give the PHC string of a password that `check_password` accepted.
 
         Args:
             password: as it was accepted.
-            network: of the client that it is for; clients take turns.
+            network: of the client that it is for; sites take turns.
 
         Raises:
             OverloadedError: the queue is full.
             ValueError: no text: nobody has checked it.
         """
         text = _encoded(password)
-        return await self.queue.run(network, lambda: self._hashed(text))
+        with self.place(network) as place:
+            return await place.run(lambda: self._hashed(text))
 
     async def verify(
         self, password_hash: str | None, password: str, *, place: Place | None = None
@@ -130,7 +140,7 @@ class PasswordHasher:
             stored, known = self._dummy, None
         foreign = known if self.needs_rehash(stored) else None
         text = text[:_MAX_BYTES]
-        with contextlib.nullcontext(place) if place else self.queue.place(UNKNOWN) as taken:
+        with contextlib.nullcontext(place) if place else self.place(UNKNOWN) as taken:
             return await taken.run(lambda: self._matches(stored, foreign, text))
 
     def needs_rehash(self, password_hash: str) -> bool:

@@ -23,6 +23,7 @@ from denizen.errors import OverloadedError
 
 T = TypeVar("T")
 _FIRST_GUESS: Final = 0.03  # seconds for a job, until one was measured
+_LONGEST: Final = 0.1  # seconds that count of a job: a heavy hash of old closes the queue to nobody
 _NICENESS: Final = 10
 
 
@@ -34,6 +35,15 @@ class Place:
         self.network = network
         self.work: Callable[[], Any]
         self.future: Future[Any] = Future()
+
+    def require(self) -> None:
+        """See that the place is still there, before something is done for it.
+
+        Raises:
+            OverloadedError: it was given to somebody who had less.
+        """
+        if self.future.done():
+            raise OverloadedError
 
     async def run(self, work: Callable[[], T]) -> T:
         """Give what the work gives.
@@ -69,6 +79,11 @@ class FairQueue:
         self._ready: OrderedDict[str, deque[Place]] = OrderedDict()  # the next turn's network first
         self._threads = self._new_threads()
         self.waiting = self.running = self.refused = 0
+
+    @property
+    def wait(self) -> float:
+        """Seconds that a job which came now would take, by the running mean."""
+        return self._mean * (1 + self.waiting / self._slots)
 
     @contextlib.contextmanager
     def place(self, network: str) -> Iterator[Place]:
@@ -169,7 +184,7 @@ class FairQueue:
         took = time.perf_counter() - began
         with self._lock:
             self.running -= 1
-            self._mean += (took - self._mean) / 8
+            self._mean += (min(took, _LONGEST) - self._mean) / 8
 
     def _leave(self, place: Place) -> None:
         taken, ready = self._taken.get(place.network, {}), self._ready.get(place.network, deque())

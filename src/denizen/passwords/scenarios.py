@@ -16,6 +16,8 @@ from denizen.parts import Parts
 from denizen.passwords.check import forget_failures, lock_checked, require_current_password
 from denizen.passwords.rules import check_password
 from denizen.sessions.queries import end_all_sessions
+from denizen.throttle.model import PASSWORD_CHANGE
+from denizen.throttle.paying import pay
 from denizen.tokens.model import DAY, LinkToken, Purpose
 from denizen.tokens.queries import issue, open_link, require_live
 from denizen.tokens.voiding import void_links
@@ -146,11 +148,13 @@ class PasswordScenarios(Generic[U]):
         Raises:
             PasswordWrongError: the current one is wrong.
             InvalidError: the new one breaks a rule.
-            ThrottledError: too many tries from there.
+            ThrottledError: too many tries from there, or too many changes in a row.
             OverloadedError: too many passwords are being hashed.
         """
         user = await self._user(user_id)
         await require_current_password(self._parts, user, current, actor)
+        if self._parts.throttled:
+            await pay(self._parts, [(PASSWORD_CHANGE, str(user.id))])
         hashed = await self._hash(user, new, actor)
 
         async def unit(db: Db) -> None:

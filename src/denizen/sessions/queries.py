@@ -37,7 +37,14 @@ from denizen.db.direct import CompiledStatement
 from denizen.db.model import table_of
 from denizen.db.purging import purge_some
 from denizen.db.unit import Db
-from denizen.sessions.model import IDLE_LIFE, NETWORK_LIFE, SEEN_EVERY, SESSION_LIFE, Token
+from denizen.sessions.model import (
+    IDLE_LIFE,
+    NETWORK_LIFE,
+    SEEN_EVERY,
+    SESSION_LIFE,
+    SESSIONS_MAX,
+    Token,
+)
 from denizen.tables import Tables
 from denizen.users.model import UserMixin
 
@@ -141,6 +148,19 @@ def _starting(model: type[UserMixin], sessions: Table) -> Executable:
     # SHARE waits for a disabling that is under way, and is waited for by the next one
     source = still_same.with_for_update(read=True)
     return insert(sessions).from_select(list(values), source).returning(sessions.c.expires_at)
+
+
+async def end_oldest(db: Db, sessions: Table, user_id: uuid.UUID) -> None:
+    """End what a user has beyond `SESSIONS_MAX` sessions, the longest unused first."""
+    await db.execute(_ending_oldest(sessions), {"whose": user_id})
+
+
+@functools.cache
+def _ending_oldest(sessions: Table) -> Executable:
+    digest, theirs = sessions.c.token_digest, sessions.c.user_id == bindparam("whose", type_=Uuid)
+    order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
+    beyond = select(digest).where(theirs).order_by(*order).offset(SESSIONS_MAX)
+    return delete(sessions).where(theirs, digest.in_(beyond))
 
 
 async def remember_network(

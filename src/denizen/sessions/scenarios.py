@@ -78,7 +78,7 @@ class SessionScenarios(Generic[U]):
         """
         network = network_of(actor.address)
         key = email_key(email)
-        with self._parts.hasher.queue.place(network) as place:
+        with self._parts.hasher.place(network) as place:
             user, is_known = await self._find_candidate(key, network)
             limit = SIGN_IN_KNOWN if is_known else SIGN_IN_ACCOUNT
             try:
@@ -223,6 +223,7 @@ class SessionScenarios(Generic[U]):
             )
             if expires_at is None:
                 raise SignInFailedError
+            await queries.end_oldest(db, self._sessions, user.id)
             if renewed is not None:
                 await queries.renew_hash(db, user, renewed)
             await queries.remember_network(db, tables.networks, user.id, network, skew)

@@ -39,6 +39,10 @@ class Limit:
 # o'clock; 30 a minute after that is what django-allauth allows.
 SIGN_IN_NETWORK: Final = Limit("sign_in_network", 100, timedelta(seconds=2))
 
+# Tries from one IPv6 site (RFC 6177), right or wrong: whoever has a /48 has 65,536 networks, and as
+# much is taken from them as from ten that are busy.
+SIGN_IN_SITE: Final = Limit("sign_in_site", 1000, timedelta(milliseconds=200))
+
 # Tries at one account from one client, `f"{account} {network}"`. Nobody mistypes ten times in a
 # row, and a program is held to two a minute here long before the network's own limit.
 SIGN_IN_PAIR: Final = Limit("sign_in_pair", 10, timedelta(seconds=30))
@@ -56,6 +60,10 @@ SIGN_IN_KNOWN: Final = Limit("sign_in_known", 100, timedelta(minutes=15))
 # The password asked for again of whoever is signed in, from wherever; cleared alike. Who stole a
 # session may come from as many networks as they like.
 AGAIN_ACCOUNT: Final = Limit("again_account", 100, timedelta(days=30))
+
+# Changes of one's own password, each of which voids the links that were asked for to set another:
+# who stole the password can't keep the owner from getting it back.
+PASSWORD_CHANGE: Final = Limit("password_change", 10, timedelta(minutes=6))
 
 # Public forms that send mail, from one client: a class that registers together passes, and a
 # program sends 20 a minute.

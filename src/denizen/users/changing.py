@@ -60,7 +60,9 @@ async def change(
         await forget_notices(db, tables.outbox, user.id)
         await void_links(db, tables, user)
         await void(db, tables.tokens, user.id, Purpose.EMAIL_UNDO)
-        if before["email_verified"]:  # else nobody has said that the mailbox is theirs
+        # else nobody has said that the mailbox is theirs; who has a password has used the account,
+        # and would hear nothing of one who first took the confirmation away
+        if before["email_verified"] or user.hashed_password is not None:
             await _tell_of_move(db, parts, user, before["email"])
         await welcome(db, parts, user, actor)
     after = facts_of(user)

@@ -247,3 +247,16 @@ async def test_old_address_is_told_that_an_admin_gave_another(
         assert told is not None
         assert "moved@example.com" not in told.get_content()
         assert "(" not in told.get_content()
+
+
+async def test_confirmation_taken_away_first_keeps_nothing_from_the_old_address(
+    admin: Api, denizen: Denizen[UserModel], post: Post
+) -> None:
+    """Who has a password has used the account, and hears that it goes elsewhere."""
+    user = await a_user(denizen, password=PASSWORD)
+    for change in ({"email_verified": False}, {"email": "x@example.com", "email_verified": True}):
+        assert (await admin.patch(f"/v1/users/{user.id}", json=change)).status_code == 200
+
+    letters = await post.all_to(user.email)
+
+    assert "Your e-mail address was changed" in [letter.subject for letter in letters]

@@ -61,6 +61,13 @@ def test_lost_connection_is_unknown_only_after_commit_was_sent() -> None:
     assert type(refused) is errors.TakenError
 
 
+def test_error_of_a_hook_around_the_commit_tells_nothing_of_its_outcome() -> None:
+    """What a host does after COMMIT may fail for want of a database: the unit is not rerun."""
+    for error in (errors.ConflictError(), errors.UnavailableError(connection_lost=True)):
+        assert type(translate(error, committing=True)) is errors.OutcomeUnknownError
+        assert translate(error) is error
+
+
 def test_waiting_for_the_pool_is_not_repeated() -> None:
     """A full pool is told at once: waiting once more would only lengthen the queue."""
     found = translate(exc.TimeoutError())

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -112,7 +113,10 @@ async def test_place_that_was_given_up_before_its_work_came_is_refused_then(line
         await asyncio.sleep(0)
 
         with pytest.raises(OverloadedError):
+            crowd[-1].require()
+        with pytest.raises(OverloadedError):
             await crowd[-1].run(bool)
+        crowd[0].require()
         kept = asyncio.ensure_future(crowd[0].run(lambda: line.done.append("a1")))
         await asyncio.sleep(0)
         await line.let_go()
@@ -120,6 +124,17 @@ async def test_place_that_was_given_up_before_its_work_came_is_refused_then(line
 
     assert line.done == ["b1", "a1"]
     assert (line.queue.waiting, line.queue.refused) == (0, 1)
+
+
+async def test_heavy_job_closes_the_queue_to_nobody(line: Line) -> None:
+    """The mean, which bounds the queue, counts no job longer than a few light ones."""
+    await line.let_go()
+    for _ in range(40):
+        await line.queue.run("a", lambda: time.sleep(0.15))
+
+    with line.queue.place("b"):
+        pass
+    assert line.queue.wait <= SEVERAL
 
 
 async def test_cancelled_job_makes_room_and_is_not_done(line: Line) -> None:
