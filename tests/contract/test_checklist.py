@@ -92,11 +92,11 @@ def test_limits_and_lives_on_the_page_are_those_of_the_code() -> None:
 
 
 def _told(limit: throttle.Limit) -> str:
-    seconds = int(limit.refill.total_seconds())
-    for size, unit in ((86400, "days"), (60, "min"), (1, "s")):
+    seconds = limit.refill.total_seconds()
+    for size, unit in ((86400, "days"), (60, "min")):
         if seconds % size == 0:
-            return f"{limit.burst}, then one every {seconds // size} {unit}"
-    raise AssertionError
+            return f"{limit.burst}, then one every {seconds / size:g} {unit}"
+    return f"{limit.burst}, then one every {seconds:g} s"
 
 
 def test_t_jwt_1_no_library_of_self_contained_tokens_is_installed_with_us() -> None:
