@@ -81,7 +81,7 @@ words: $(VENV)/installed-dev ## put new words of the pages into locale/*.po, to 
 	touch $@
 
 bench: $(VENV)/installed-dev .bench/installed ## every goal against the peers, in one run (QUICK=1)
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(OUT)
 
 bench-bulk: $(VENV)/installed-dev ## import and export a million users, against COPY
 	$(BIN)/python -m bench.bulk

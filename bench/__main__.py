@@ -4,7 +4,8 @@ Method: one embedded PostgreSQL with fsync and 100,000 users for each program; e
 one server process on the same machine (granian; node for better-auth), a pool of 16. Programs take
 turns, so that whatever else the machine does hits all of them; ratios are of one turn, and the
 table gives their median with the lowest and the highest. Server, database and load share the cores,
-so only ratios count. QUICK=1 takes fewer users and rounds.
+so only ratios count. QUICK=1 takes fewer users and rounds. `python -m bench docs/speed` leaves the
+figures and the chart of `docs/speed.md`.
 
 * Who am I: 16 keep-alive connections, wrk where it is installed, else `bench.load`.
 * A storm: 4 connections read, then 16 sign in, then both at once.
@@ -28,7 +29,9 @@ from typing import Any, Final
 
 import argon2
 
+from bench.bulk import measure as measure_bulk
 from bench.chart import chart
+from bench.goals import goals, spread
 from bench.lists import measure as measure_lists
 from bench.machine import cores
 from bench.programs import HAND, OURS, PASSWORD, PROGRAMS, Accounts, prepare_ours, running
@@ -41,6 +44,7 @@ USERS: Final = 10_000 if QUICK else 100_000
 LISTED: Final = 20_000 if QUICK else 1_000_000
 ROUNDS: Final = 3 if QUICK else 7
 STORMS: Final = 2 if QUICK else 5
+BULKS: Final = 1 if QUICK else 3
 SECONDS: Final = 2.0 if QUICK else 4.0
 IN_A_STORM: Final = (HAND, OURS, "fastapi-users 15.0.5, database tokens", "better-auth 1.7.25")
 _WRK: Final = """\
@@ -62,9 +66,11 @@ def main() -> None:
         figures["lists"] = _on_a_server(
             Path(name) / "lists", lambda server: measure_lists(server, LISTED)
         )
+        figures["bulk"] = measure_bulk(Path(name) / "bulk", LISTED, BULKS)
     _print(figures)
-    Path("bench-results.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    Path("bench-results.svg").write_text(chart(figures), encoding="utf-8")
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "bench-results")
+    out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".svg").write_text(chart(figures), encoding="utf-8")
 
 
 def _on_a_server(folder: Path, measure: Any) -> Any:
@@ -206,7 +212,7 @@ def _print(figures: Figures) -> None:
     print("\nWho am I, 16 connections: reads a second; ratio to the hand-written one")
     yardstick = figures["who_am_i"][HAND]
     for name, rates in figures["who_am_i"].items():
-        print(f"  {name:<42} {statistics.median(rates):>7,.0f}   {_spread(rates, yardstick)}")
+        print(f"  {name:<42} {statistics.median(rates):>7,.0f}   {spread(rates, yardstick)}")
     print("\nA storm of 16 that sign in, 4 that read: medians")
     for name, rounds in figures["storm"].items():
         middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
@@ -215,52 +221,8 @@ def _print(figures: Figures) -> None:
         signed_in = f"{middle['alone_s']:.0f} -> {middle['storm_sign_ins_s']:.0f}/s"
         print(f"  {name:<42} reads p99 {waits}, {reads}; sign-ins {signed_in}")
     print("\nGoals")
-    for line, goal in _goals(figures):
+    for line, goal in goals(figures):
         print(f"  {line:<66} goal {goal}")
-
-
-def _goals(figures: Figures) -> Iterator[tuple[str, str]]:
-    reads = figures["who_am_i"]
-    yield f"who am I: {_spread(reads[OURS], reads[HAND])} of the hand-written one", ">=0.80 (0.60)"
-    for peer, goal in (("fastapi-users 15.0.5, database tokens", 6), ("better-auth 1.7.25", 4)):
-        if peer in reads:
-            yield f"who am I: {_spread(reads[OURS], reads[peer])} of {peer}", f">={goal}"
-    ratio = figures["get_by_id"]
-    yield f"get_by_id: {ratio:.2f} of the same ORM read by hand", "<=1.3"
-    storms = figures["storm"][OURS]
-    ours, by_hand = (_of_the_limit(figures, name) for name in (OURS, HAND))
-    said = f"{ours:.2f} of cores / time of a hash (by hand: {by_hand:.2f})"
-    yield f"sign-ins alone: {said}", ">=0.9"
-    worst = statistics.median(one["storm_p99_ms"] for one in storms)
-    yield f"reads in a storm: p99 {worst:.0f} ms", "<=100 ms"
-    kept = statistics.median(one["storm_reads_s"] / one["calm_reads_s"] for one in storms)
-    yield f"reads in a storm: {kept:.0%} of calm", ">=30 %"
-    share = statistics.median(one["storm_sign_ins_s"] / one["alone_s"] for one in storms)
-    yield f"sign-ins in a storm: {share:.2f} of alone", ">=0.5"
-    beyond = figures["beyond"]
-    yield f"beyond the limit: refused within {beyond['refused_max_ms'] or 0:.0f} ms", "<=1000 ms"
-    pages = figures["lists"]["pages"]
-    said = (
-        f"{pages['first_buffers']} and {pages['deep_buffers']} blocks, ratio {pages['ratio']:.2f}"
-    )
-    yield f"first page and last page: {said}", "the same, <=1.2"
-    searches = figures["lists"]["searches"].values()
-    yield f"search: slowest p95 {max(one['plain'] for one in searches):.0f} ms", "<=50 ms"
-    filtered = max(one["filtered"] for one in searches)
-    yield f"search with a filter: slowest p95 {filtered:.0f} ms", "<=500 ms"
-    yield f"second start: {figures['second_start_s']:.2f} s to the first answer", "<=3 s"
-
-
-def _of_the_limit(figures: Figures, name: str) -> float:
-    """Give what part of the sign-ins a second that the cores could hash a program had alone."""
-    rounds = figures["storm"][name]
-    found = (one["alone_s"] * one["hash_seconds"] / figures["cores"] for one in rounds)
-    return float(statistics.median(found))
-
-
-def _spread(mine: list[float], theirs: list[float]) -> str:
-    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import asyncpg
 from uuid_utils import uuid4
 
+from bench.goals import spread
 from bench.machine import cores, memory, tree
 from bench.seed import make_schema
 from denizen.db.embedded import EmbeddedServer
@@ -38,22 +39,27 @@ def main() -> None:
     """Run and print the table."""
     users = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="denizen-bulk-") as name:
-        folder = Path(name)
-        _write(folder / "users.csv", users)
-        server = EmbeddedServer.for_service(folder)
-        server.start()
-        try:
-            asyncio.run(_measure(server, folder, users))
-        finally:
-            server.stop()
+        _print(measure(Path(name), users, ROUNDS))
 
 
-async def _measure(server: EmbeddedServer, folder: Path, users: int) -> None:
+def measure(folder: Path, users: int, rounds: int) -> dict[str, Any]:
+    """Give the users, the seconds of each round by what was done, and the importer's memory."""
+    folder.mkdir(exist_ok=True)
+    _write(folder / "users.csv", users)
+    server = EmbeddedServer.for_service(folder)
+    server.start()
+    try:
+        return {"users": users} | asyncio.run(_measure(server, folder, users, rounds))
+    finally:
+        server.stop()
+
+
+async def _measure(server: EmbeddedServer, folder: Path, users: int, rounds: int) -> dict[str, Any]:
     await make_schema(server)
     times: dict[str, list[float]] = {name: [] for name in ("import", "COPY", "export", "COPY TO")}
     peak = 0
     owner: Any = await asyncpg.connect(server.superuser_url)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         await owner.execute("TRUNCATE users, imports CASCADE; CHECKPOINT")
         took, memory = await asyncio.to_thread(_command, server, folder, "import", "users.csv")
         times["import"].append(took)
@@ -70,7 +76,7 @@ async def _measure(server: EmbeddedServer, folder: Path, users: int) -> None:
         times["COPY"].append(time.perf_counter() - began)
         assert await owner.fetchval("SELECT count(*) FROM users") == users  # noqa: S101
     await owner.close()
-    _print(times, users, peak)
+    return times | {"peak_bytes": peak}
 
 
 def _command(server: EmbeddedServer, folder: Path, verb: str, name: str) -> tuple[float, int]:
@@ -109,20 +115,15 @@ def _write(path: Path, users: int) -> None:
             stream.write(f"{uuid4()},{name}@{domain},{shown},{HASH},true,true,{at}\n")
 
 
-def _print(times: dict[str, list[float]], users: int, peak: int) -> None:
+def _print(found: dict[str, Any]) -> None:
+    users = found["users"]
     print(f"{users:,} users, {ROUNDS} rounds, {cores()} cores shared")
     for mine, bare in (("import", "COPY"), ("export", "COPY TO")):
-        ratios = [b / m for m, b in zip(times[mine], times[bare], strict=True)]
         for name in (mine, bare):
-            seconds = statistics.median(times[name])
-            print(f"  {name:<10} {seconds:>7.1f} s {users / seconds:>10,.0f}/s", end="")
-            print(
-                ""
-                if name == bare
-                else f"   {statistics.median(ratios):.2f} of {bare}"
-                f" ({min(ratios):.2f}-{max(ratios):.2f})"
-            )
-    print(f"  the importer's processes had at most {peak / 2**20:.0f} MiB")
+            seconds = statistics.median(found[name])
+            ratio = f"   {spread(found[bare], found[mine])} of {bare}" if name == mine else ""
+            print(f"  {name:<10} {seconds:>7.1f} s {users / seconds:>10,.0f}/s{ratio}")
+    print(f"  the importer's processes had at most {found['peak_bytes'] / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The documentation says what the code does."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -54,6 +55,22 @@ def test_faults_are_what_was_measured() -> None:
     assert all(one["is_green"] for one in measured if not one["is_control"])
     assert len(controls) >= 4
     assert all(one["found"] and not one["is_green"] for one in controls)
+
+
+def test_speed_is_what_was_measured() -> None:
+    """`docs/speed.md` is what `docs/speed.py` writes of the figures beside it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    made = subprocess.run(
+        [sys.executable, "docs/speed.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (ROOT / "docs" / "speed.md").read_text(encoding="utf-8") == made.stdout
+    assert (ROOT / "docs" / "speed.svg").is_file()
 
 
 def test_every_page_is_in_the_docs(settings: Settings) -> None:
