@@ -92,7 +92,7 @@ async def test_there_is_no_trigger_and_no_sequence(databases: Databases) -> None
 async def test_functions_of_the_layout_remove_what_the_migrations_remove(
     databases: Databases,
 ) -> None:
-    """Before the instant and not at it, in the schema that is the first; as often as it is run."""
+    """Events from before the instant and not at it, however often the layout is run."""
     until = datetime.now(UTC).replace(microsecond=0) - timedelta(days=40)
     bound = int(until.timestamp() * 1000) << 80
     left = []
