@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 STARTS: Final = ("\t", "\r", "'", "+", "-", "=", "@")
-SEPARATORS: Final = (";", "\t", "\r", "\n")
-_BEGINNING: Final = rf"(?<![^{''.join(SEPARATORS)}])"  # of the cell, or behind a separator
+_SEPARATORS: Final = (";", "\t", "\r", "\n")
+_BEGINNING: Final = rf"(?<![^{''.join(_SEPARATORS)}])"  # of the cell, or behind a separator
 _FORMULA: Final = f"(?=[{re.escape(''.join(STARTS))}])"
 _TO_WRITE: Final = re.compile(_BEGINNING + _FORMULA)
 _WRITTEN: Final = re.compile(f"{_BEGINNING}'{_FORMULA}")
