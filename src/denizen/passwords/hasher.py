@@ -14,6 +14,7 @@ from typing import Final
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from denizen.cores import cores
 from denizen.network import UNKNOWN
 from denizen.passwords.foreign import (
     HEAVIEST_MEMORY,
@@ -22,7 +23,6 @@ from denizen.passwords.foreign import (
     read_hash,
 )
 from denizen.passwords.queue import FairQueue, Place
-from denizen.settings import cores
 
 # OWASP Password Storage Cheat Sheet: memory in KiB by iterations, all with one lane
 _FLOOR: Final = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}

@@ -316,7 +316,7 @@ async def test_f11_answer_lost_after_commit_is_repeated(
     assert await _users(denizen) == 2
 
 
-@pytest.mark.parametrize("lost", [("_take",), ("_give_back",), ("_take", "_give_back")])
+@pytest.mark.parametrize("lost", [("take",), ("_release",), ("take", "_release")])
 async def test_key_whose_claim_nobody_knows_is_free_again(
     admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
 ) -> None:
@@ -331,12 +331,12 @@ async def test_key_whose_claim_nobody_knows_is_free_again(
         return found
 
     monkeypatch.setattr(denizen.db, "run", losing)
-    taken = NEW if lost[0] == "_take" else {**NEW, "username": "no name at all"}
+    taken = NEW if lost[0] == "take" else {**NEW, "username": "no name at all"}
     first = await admin.post("/v1/users", json=taken, headers=KEY)
     again = await admin.post("/v1/users", json=taken, headers=KEY)
 
     assert left == []
-    expected = (503, 201) if lost[0] == "_take" else (422, 422)
+    expected = (503, 201) if lost[0] == "take" else (422, 422)
     assert (first.status_code, again.status_code) == expected, (first.text, again.text)
     assert (again.json().get("code")) != "idempotency_busy"
 
@@ -361,7 +361,7 @@ async def test_key_that_could_not_be_given_back_is_free_when_the_database_is_bac
     admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Away from the effect on: the first who asks again under the key waits for no lease."""
-    run, away = denizen.db.run, ["Once._give_back.", "Once.run."]
+    run, away = denizen.db.run, ["Claims._release.", "Once.run."]
 
     async def failing(unit: Any, **options: Any) -> Any:
         async def broken(db: Db) -> None:

@@ -290,7 +290,7 @@ async def test_sign_in_that_finds_no_room_says_nothing_to_the_database(
     statements: StatementCounter,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its place in the queue for hashing is taken first: a crowd is refused at once, for nothing."""
+    """Its place in the queue for hashing is taken first: a crowd is refused at once."""
     user = await a_user(denizen, password=PASSWORD)
     monkeypatch.setattr(denizen.hasher, "queue", FairQueue(1, seconds=0))
 
