@@ -43,9 +43,10 @@ fuzz: $(VENV)/installed-dev ## the state machines with examples nobody has seen 
 	FUZZ_SEED=$(SEED) FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto $(FUZZ)
 
 faults: $(VENV)/installed-dev ## every fault in full; what was measured goes into docs/faults.md
-	rm -f docs/faults.json
-	DENIZEN_FAULTS=full DENIZEN_FAULTS_OUT=docs/faults.json \
+	rm -f docs/faults.json.part
+	DENIZEN_FAULTS=full DENIZEN_FAULTS_OUT=docs/faults.json.part \
 	  $(BIN)/python -m pytest -p no:randomly tests/faults
+	mv docs/faults.json.part docs/faults.json
 	$(BIN)/python docs/faults.py > docs/faults.md
 
 faults-import: $(VENV)/installed-dev ## an import of 100,000 users, killed ten times

@@ -15,24 +15,4 @@ SELECT create_distributed_table('audit_events', 'user_id', colocate_with => 'ses
 -- outbox, idempotency_keys, api_keys, throttles, imports, import_refusals, alembic_version stay as
 -- they are, on the coordinator: queues are claimed with SKIP LOCKED, which no two shards can do
 
--- a transaction that wrote as one role can't touch the same shard as another: the serving role
--- blanks the events of whom it erases by itself, and may change these four columns for it
-ALTER FUNCTION audit_blank(uuid) SECURITY INVOKER;
-GRANT UPDATE (address, user_agent, before, after) ON audit_events TO :"serving";
-
--- the same as the migration's, in steps that can be planned shard by shard
-CREATE OR REPLACE FUNCTION audit_purge(older_than timestamptz) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path TO public, pg_temp AS $$
-DECLARE
-    bound uuid := rpad(lpad(to_hex((extract(
-        epoch FROM least(older_than, now() - interval '30 days')) * 1000)::bigint
-    ), 12, '0'), 32, '0')::uuid;
-    last uuid;
-    gone bigint;
-BEGIN
-    SELECT id INTO last FROM audit_events WHERE id < bound ORDER BY id OFFSET 9999 LIMIT 1;
-    DELETE FROM audit_events WHERE id <= coalesce(last, bound);
-    GET DIAGNOSTICS gone = ROW_COUNT;
-    RETURN gone;
-END
-$$;
+\ir citus-functions.sql

@@ -24,7 +24,11 @@ clients were told ([`tests/faults`](../tests/faults)).
   that are there twice, or were told not to be done and are there.
 * **unknown** are answers that never came, or said that nobody knows. Asking again under the same
   key settled every one of them.
-* **gap** is the longest time, in seconds, in which nobody was told that an act was done.
+* **gap** is the longest time, in seconds, in which nobody was told that an act was done. Clients
+  ask one thing after the other. Whose request was under way when the service was killed asks again
+  under a key that is free only when its lease of 20 s ends
+  ([decision 0011](decisions/0011-a-repeated-request-is-one-unit.md)); after several kills all six
+  may wait so at once, though the service has long been up (F1).
 * **p99** is what a read took, in milliseconds, answered or refused: before the fault, while it
   lasted, and afterwards.
 * **leaked** are connections and transactions that were still open ten seconds later.

@@ -23,13 +23,32 @@ _PORT = 6432  # the name of a socket
 def pooling(server_url: str) -> Iterator[Path]:
     """Run it before a server reached by a socket; gives the folder of its own socket."""
     (behind,) = urllib.parse.parse_qs(urllib.parse.urlsplit(server_url).query)["host"]
+    lines = [
+        "[databases]",
+        f"* = host={behind} port=5432",
+        "[pgbouncer]",
+        "pool_mode = transaction",
+        f"default_pool_size = {SERVER_CONNECTIONS}",
+        "max_client_conn = 200",
+    ]
+    with configured("\n".join(lines)) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def configured(settings: str) -> Iterator[Path]:
+    """Run it with settings that end in the part `pgbouncer`; gives the folder of its socket.
+
+    Raises:
+        TimeoutError: it did not start with them.
+    """
     chosen = os.environ.get("DENIZEN_TEST_POSTGRES_BIN")
     launch = find_launch(find_binaries(Path(chosen) if chosen else None))
     folder = Path(tempfile.mkdtemp(prefix="pooler-"))  # a socket's path has to be short
     users = folder / "users.txt"
     users.write_text('"denizen" ""\n"denizen_owner" ""\n', encoding="utf-8")
     config = folder / "pgbouncer.ini"
-    config.write_text(_config(folder, behind, users), encoding="utf-8")
+    config.write_text(f"{settings}\n{_own(folder, users)}", encoding="utf-8")
     launch.hand_over(folder, users, config)
     process: subprocess.Popen[Any] = subprocess.Popen(
         launch.guarded(PROGRAM or "pgbouncer", "-q", str(config)), **launch.options()
@@ -49,19 +68,13 @@ def through(folder: Path, url: str) -> str:
     return f"postgresql://{parts.username}@{parts.path}?host={folder}&port={_PORT}"
 
 
-def _config(folder: Path, behind: str, users: Path) -> str:
+def _own(folder: Path, users: Path) -> str:
     lines = [
-        "[databases]",
-        f"* = host={behind} port=5432",
-        "[pgbouncer]",
         "listen_addr =",
         f"listen_port = {_PORT}",
         f"unix_socket_dir = {folder}",
         "auth_type = trust",
         f"auth_file = {users}",
-        "pool_mode = transaction",
-        f"default_pool_size = {SERVER_CONNECTIONS}",
-        "max_client_conn = 200",
         f"logfile = {folder / 'log'}",
     ]
     return "\n".join(lines) + "\n"

@@ -1,20 +1,27 @@
 """Cells that a spreadsheet shows and never computes (OWASP, "CSV Injection").
 
 A `'` before what would be a formula, and before a `'` that is there already: so that exactly one is
-taken off again when such a file is read.
+taken off again when such a file is read. That holds for the beginning of a cell and for what stands
+behind a `;`, a tab or the end of a line in it. Where a `;` parts the cells, as in most of Europe, a
+spreadsheet splits each line there, and heeds no quotes: they begin none of its cells.
 """
 
+import re
 from typing import Final
 
-_FORMULA: Final = frozenset("=+-@\t\r'")
-STARTS: Final = tuple(sorted(_FORMULA))
+STARTS: Final = ("\t", "\r", "'", "+", "-", "=", "@")
+_SEPARATORS: Final = (";", "\t", "\r", "\n")
+_BEGINNING: Final = rf"(?<![^{''.join(_SEPARATORS)}])"  # of the cell, or behind a separator
+_FORMULA: Final = f"(?=[{re.escape(''.join(STARTS))}])"
+_TO_WRITE: Final = re.compile(_BEGINNING + _FORMULA)
+_WRITTEN: Final = re.compile(f"{_BEGINNING}'{_FORMULA}")
 
 
 def inert(cell: str) -> str:
     """Give a cell as it is written."""
-    return f"'{cell}" if cell[:1] in _FORMULA else cell
+    return _TO_WRITE.sub("'", cell)
 
 
 def plain(cell: str) -> str:
     """Give a cell as it was before it was written."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _FORMULA else cell
+    return _WRITTEN.sub("", cell) if "'" in cell else cell

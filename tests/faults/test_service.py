@@ -19,6 +19,8 @@ from support import superuser, until_a_lock_is_waited_for
 
 DRAINED_IN = 20  # seconds that the service has to end
 IN_FLIGHT = 20
+# seconds; all clients may wait for leases at once, which last longer, but not all have just begun
+LONGEST_GAP = 15
 
 
 class Own:
@@ -86,10 +88,10 @@ async def test_f1_service_that_is_killed_loses_nothing_that_was_told(
         load,
         "F1",
         f"the service killed {kills} times",
-        "nothing told is lost; up at once",
+        f"nothing told is lost; gap < {LONGEST_GAP} s",
         is_settled=IS_FULL,
     )
-    assert measured.gap < 15
+    assert measured.gap < LONGEST_GAP
 
 
 async def test_f2_service_that_is_told_to_go_finishes_what_it_has_begun(

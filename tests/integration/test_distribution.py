@@ -1,5 +1,10 @@
 """The schema and every statement are such that the same program runs on one box and a cluster."""
 
+import shutil
+import subprocess
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -10,6 +15,14 @@ from denizen.users.model import UserModel
 from distribution import EVERYWHERE, OF_EVERYBODY, PER_USER, Watch, problem_of
 from support import PASSWORD, Api, a_user, superuser
 
+PSQL: Final = shutil.which("psql")
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+# on plain PostgreSQL the tables stay where they are
+_STUBS: Final = """
+CREATE FUNCTION create_reference_table(text) RETURNS void LANGUAGE sql AS 'SELECT';
+CREATE FUNCTION create_distributed_table(text, text, colocate_with text DEFAULT '') RETURNS void
+LANGUAGE sql AS 'SELECT'
+"""
 # queues, and what belongs to nobody: on the coordinator
 LOCAL: Final = frozenset(
     {
@@ -75,6 +88,54 @@ async def test_there_is_no_trigger_and_no_sequence(databases: Databases) -> None
     assert await _rows(databases, _MORE) == []
 
 
+@pytest.mark.skipif(PSQL is None, reason="there is no psql on this machine")
+async def test_functions_of_the_layout_remove_what_the_migrations_remove(
+    databases: Databases,
+) -> None:
+    """Events from before the instant and not at it, however often the layout is run."""
+    until = datetime.now(UTC).replace(microsecond=0) - timedelta(days=40)
+    bound = int(until.timestamp() * 1000) << 80
+    left = []
+    async with superuser(databases.superuser_url) as owner:
+        for is_laid_out in (False, True):
+            await owner.execute("TRUNCATE audit_events")
+            await owner.executemany(
+                "INSERT INTO audit_events (user_id, id, action, actor_kind, before, after)"
+                " VALUES ($1, $1, 'user.created', 'operator', '{}', '{}')",
+                [(uuid.UUID(int=bound + step),) for step in (-2, -1, 0, 1)],
+            )
+            if is_laid_out:
+                await owner.execute(_STUBS)
+                _run("citus.sql", databases.owner_url)
+                _run("citus-functions.sql", databases.owner_url)
+            gone = await owner.fetchval("SELECT audit_purge($1)", until)
+            rows = await owner.fetch("SELECT id FROM audit_events ORDER BY id")
+            left.append((gone, [row["id"].int - bound for row in rows]))
+
+    assert left == [(2, [0, 1])] * 2
+
+
+@pytest.mark.skipif(PSQL is None, reason="there is no psql on this machine")
+async def test_functions_of_the_layout_look_where_the_migrations_made_the_tables(
+    databases: Databases,
+) -> None:
+    """Whatever that schema is called."""
+    async with superuser(databases.superuser_url) as owner:
+        await owner.execute('ALTER SCHEMA public RENAME TO "Our people"')
+        name = await owner.fetchval("SELECT quote_ident(current_database())")
+        await owner.execute(f"ALTER DATABASE {name} SET search_path TO 'Our people'")
+        _run("citus-functions.sql", databases.owner_url)
+        found = await owner.fetchval("SELECT proconfig FROM pg_proc WHERE proname = 'audit_purge'")
+
+    assert found == ['search_path="Our people", pg_temp']
+
+
+def _run(script: str, url: str) -> None:
+    options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set", "serving=denizen"]
+    command = [PSQL or "psql", *options, "--file", str(DEPLOY / script), url]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -93,20 +154,26 @@ def test_statement_over_everybody_is_found(sql: str) -> None:
     assert problem_of(sql) is not None
 
 
+@pytest.fixture
+def heard(watch: Watch) -> set[str]:
+    """Give what is heard from here on; asked for before the service, which makes reads at once."""
+    watch.heard.clear()
+    return watch.heard
+
+
 async def test_statements_of_an_account_are_heard(
-    watch: Watch, denizen: Denizen[UserModel], admin: Api, anonymous: Api
+    heard: set[str], denizen: Denizen[UserModel], admin: Api, anonymous: Api
 ) -> None:
     """The watch is awake: among what it hears are the reads of every request and the writes."""
-    watch.heard.clear()
     user = await a_user(denizen, password=PASSWORD)
     api = await anonymous.signed_in(user.email, PASSWORD)
     assert (await api.get("/v1/me/sessions")).status_code == 200
     assert (await admin.get("/v1/audit-events")).status_code == 200
 
-    heard = {" ".join(sql.split()) for sql in watch.heard}
+    said = {" ".join(sql.split()) for sql in heard}
     for table in ("sessions", "known_networks", "audit_events"):
-        assert any(f"INTO {table} " in sql for sql in heard), table
-        assert any(f"FROM {table}" in sql for sql in heard), table
+        assert any(f"INTO {table} " in sql for sql in said), table
+        assert any(f"FROM {table}" in sql for sql in said), table
 
 
 def test_every_exception_has_its_reason() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from starlette.routing import Route
 
 from denizen.app import create_app
@@ -15,6 +16,7 @@ from denizen.imports.model import REASONS
 from denizen.imports.recipes import RECIPES
 from denizen.imports.schemas import ImportOptions
 from denizen.settings import Settings
+from pooling import PROGRAM, configured
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,3 +113,13 @@ def test_how_to_bring_users_along_tells_of_everything() -> None:
 
     assert {one for one in told | recipes if one not in page} == set()
     assert {recipe.name for recipe in RECIPES} == {name.lower() for name in recipes}
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer on this machine")
+def test_pgbouncer_starts_with_the_settings_shown() -> None:
+    """A comment behind a value, for one, is part of the value, and keeps it from starting."""
+    page = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+
+    with configured(shown):
+        pass

@@ -21,7 +21,8 @@ from denizen.cli.running import (
 from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.doctor import Finding, examine
+from denizen.doctor.examination import examine
+from denizen.doctor.findings import Finding
 from denizen.settings import Settings
 
 # by the class of the SQLSTATE; none: nobody answered

@@ -18,7 +18,7 @@ from denizen.db.embedded import EmbeddedDatabaseError, use_embedded
 from denizen.db.engine import parse_url
 from denizen.db.errors import DataError, TakenError, UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.doctor import SENTENCES
+from denizen.doctor.findings import SENTENCES
 from denizen.errors import DenizenError, LastAdminError, NotFoundError
 from denizen.migrations import migrate, schema_is_current
 from denizen.settings import Settings, SettingsError

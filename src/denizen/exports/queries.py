@@ -1,5 +1,6 @@
 """The statements of an export. PostgreSQL itself writes CSV and JSON, so that rows only pass."""
 
+import re
 from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy import (
@@ -9,9 +10,11 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     case,
     cast,
     func,
+    or_,
     select,
 )
 from sqlalchemy import column as sql_column
@@ -26,6 +29,8 @@ U = TypeVar("U", bound=UserMixin)
 Format = Literal["csv", "jsonl"]
 
 _FIRST_LETTER: Final = "A"  # whatever a spreadsheet would compute begins with less
+# where `denizen.spreadsheet` puts a `'`
+_FORMULAS: Final = f"(^|;)(?=[{re.escape(''.join(STARTS))}])"
 
 
 def export_statement(
@@ -73,6 +78,9 @@ def _cell(column: Any) -> Any:
         return func.replace(cast(column, String), " ", "T") + ":00"
     if column.key not in {"email", "username"}:
         return column
-    is_letter = column.collate("C") >= _FIRST_LETTER  # cheaper than to look at the first character
-    is_formula = func.left(column, 1).in_(STARTS)
-    return case((is_letter, column), (is_formula, "'" + column), else_=column)
+    # cheaper than to look at each; no name and no address has another separator in it
+    is_whole = func.strpos(column, ";") == 0
+    is_letter = column.collate("C") >= _FIRST_LETTER
+    is_harmless = or_(is_letter, func.left(column, 1).not_in(STARTS))
+    inert = func.regexp_replace(column, _FORMULAS, r"\1'", "g")
+    return case((and_(is_whole, is_harmless), column), else_=inert)

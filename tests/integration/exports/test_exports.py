@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from denizen.db.errors import UnavailableError
 from denizen.db.testing import Databases
 from denizen.errors import InvalidError
 from denizen.imports.schemas import ImportOptions
+from denizen.spreadsheet import inert
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.values import ROLES, parse_email, parse_username
@@ -48,7 +50,9 @@ NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=12
 )
 USERNAMES = (
-    st.builds(lambda start, rest: start + rest, st.sampled_from("=+-'\\\"a"), NAMES) | NAMES
+    st.builds(lambda start, rest: start + rest, st.sampled_from("=+-'\\\"a"), NAMES)
+    | st.text(st.sampled_from(";='-,\"x"), min_size=1, max_size=8)
+    | NAMES
 ).filter(lambda text: _is(parse_username, text))
 EMAILS = st.builds(
     lambda local, domain: f"{local}@{domain}",
@@ -140,8 +144,23 @@ async def _round_trip(
 
 
 async def test_t_csv_1_export_is_inert_in_a_spreadsheet(denizen: Service, tmp_path: Path) -> None:
-    """A `'` before = + - @ and a `'` that begins a cell; a mark, so that letters are letters."""
-    for name in ("=cmd|'/c'!A1", "+1", "-1", "'quoted", "plain", "Анна"):
+    """A `'` before = + - @ and a `'` that begins a cell; a mark, so that letters are letters.
+
+    Behind a `;`, too: where that parts the cells, and not a comma, a spreadsheet splits each line
+    there, whatever is quoted.
+    """
+    names = {
+        "=cmd|'/c'!A1": "'=cmd|'/c'!A1",
+        "+1": "'+1",
+        "-1": "'-1",
+        "'quoted": "''quoted",
+        "plain": "plain",
+        "Анна": "Анна",
+        'x;=1+1;;-",y': "x;'=1+1;;'-\",y",
+        ";'=1": ";''=1",
+        "x;y=1": "x;y=1",
+    }
+    for name in names:
         await a_user(denizen, email=f"x{abs(hash(name))}@example.com", username=name)
     await a_user(denizen, email="=1+1@example.com", username="mail")
     path = tmp_path / "users.csv"
@@ -151,11 +170,12 @@ async def test_t_csv_1_export_is_inert_in_a_spreadsheet(denizen: Service, tmp_pa
     content = path.read_bytes()
     assert content.startswith(b"\xef\xbb\xbfid,email,username,role,is_active,email_verified,")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
-    assert count == len(rows) == 7
-    names = {row["username"] for row in rows}
-    assert names == {"'=cmd|'/c'!A1", "'+1", "'-1", "''quoted", "plain", "Анна", "mail"}
+    assert count == len(rows) == 10
+    assert {row["username"] for row in rows} == {*names.values(), "mail"}
+    assert all(inert(name) == cell for name, cell in names.items())
     assert "'=1+1@example.com" in {row["email"] for row in rows}
     cells = [cell for row in rows for cell in row.values()]
+    cells += re.split("[;\n]", content.decode("utf-8-sig"))
     assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r")]
 
 

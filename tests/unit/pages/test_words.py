@@ -12,7 +12,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 import denizen
-from denizen.doctor import SENTENCES
+from denizen.doctor.findings import SENTENCES
 from denizen.errors import Issue
 from denizen.http.problems import PROBLEMS
 from denizen.imports.files import ENCODINGS
@@ -176,7 +176,7 @@ def test_every_event_has_a_name() -> None:
 
 def test_every_finding_of_the_doctor_is_there() -> None:
     """In English as the command line says it, in Russian with the same placeholders."""
-    text = (SOURCE / "doctor.py").read_text("utf-8")
+    text = "".join(path.read_text("utf-8") for path in (SOURCE / "doctor").glob("*.py"))
     codes = set(re.findall(r'Finding\("\w+", "(\w+)", "(\w+)"', text))
 
     assert finding_sentences(Words("en")) == SENTENCES

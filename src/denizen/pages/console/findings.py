@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from denizen.doctor import Finding
+from denizen.doctor.findings import Finding
 from denizen.pages.words import Words
 
 
@@ -77,18 +77,26 @@ def _about_the_database(gettext: Callable[[str], str]) -> dict[str, str]:
         "encryption_local": gettext("the database is on this machine"),
         "encryption": gettext("encrypted, and the server's name is verified"),
         "encryption_off": gettext(
-            "the way to the database is not encrypted: use sslmode=verify-full"
+            "the way to the database is not encrypted: use sslmode=verify-full in %(setting)s"
         ),
         "encryption_unverified": gettext(
-            "anybody may stand in for the database's server: use sslmode=verify-full"
+            "anybody may stand in for the database's server: use sslmode=verify-full in %(setting)s"
+        ),
+        "encryption_nameless": gettext(
+            "whoever a trusted authority gave any certificate may stand in for the database's"
+            " server: use sslmode=verify-full in %(setting)s"
         ),
         "disk": gettext("%(free)s GiB free in %(folder)s"),
         "disk_low": gettext("only %(free)s GiB free in %(folder)s: make room"),
         "durable": gettext("an acknowledged change survives a crash"),
         "setting_off": gettext("%(name)s is off: a crash loses or breaks data"),
         "commit_off": gettext("synchronous_commit is off: a crash loses answers given"),
-        "commit_weak": gettext(
-            "synchronous_commit is %(level)s: a fail-over loses answers given; set it to on"
+        "commit_local": gettext(
+            "synchronous_commit is local: a fail-over loses answers given; set it to on"
+        ),
+        "commit_unflushed": gettext(
+            "synchronous_commit is remote_write: a fail-over loses answers given if the standby's"
+            " machine went down, too; set it to on"
         ),
         "roles": gettext("the serving role can't change the schema"),
         "superuser": gettext("the serving role is a superuser: use an ordinary one"),

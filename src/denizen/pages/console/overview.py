@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from denizen.audit.model import NOBODY
 from denizen.device import device_of
-from denizen.doctor import Finding, examine
+from denizen.doctor.examination import examine
+from denizen.doctor.findings import Finding
 from denizen.keys.scenarios import Key
 from denizen.overview.queries import COUNTED
 from denizen.overview.scenarios import Day, Overview

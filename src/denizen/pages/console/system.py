@@ -10,7 +10,7 @@ from sqlalchemy.pool import QueuePool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from denizen.doctor import examine
+from denizen.doctor.examination import examine
 from denizen.errors import NotFoundError
 from denizen.pages.console import ADMINS
 from denizen.pages.console.findings import finding_sentences, finding_subjects

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from denizen.app import Denizen, create_app
 from denizen.audit.model import OPERATOR
 from denizen.db.testing import Databases
-from denizen.doctor import examine
+from denizen.doctor.examination import examine
 from denizen.errors import NotFoundError
 from denizen.mail.errors import PermanentMailError
 from denizen.mail.message import Kind
