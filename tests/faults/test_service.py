@@ -14,41 +14,13 @@ import pytest
 from denizen.cli.serve import GRACE
 from faults.load import GIVE_UP
 from faults.nemeses import children
+from faults.owned import Own
 from faults.report import IS_FULL, full
-from faults.stage import Stage, started
-from processes import Service, free_port
+from faults.stage import Stage
 from support import superuser, until_a_lock_is_waited_for
 
 IN_FLIGHT = 20
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-OWN = "own"  # what PostgreSQL knows the connections of such a service by
-
-
-class Own:
-    """A service on the stage's database that a row may end as it likes, always on one port."""
-
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self._stage = stage
-        self._folder = folder
-        self._stack = contextlib.ExitStack()
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> Service:
-        """Start it, and wait until it serves."""
-        url = f"postgresql://denizen@127.0.0.1:{self._stage.proxy.port}/denizen"
-        url += f"?sslmode=disable&application_name={OWN}"
-        service = self._stack.enter_context(started(self._folder, url, port=self.port))
-        await asyncio.to_thread(service.until, "/readyz", 200)
-        return service
-
-    async def end(self) -> None:
-        """End what is left of it."""
-        await asyncio.to_thread(self._stack.close)
 
 
 @pytest.fixture
@@ -144,7 +116,7 @@ async def test_f3_request_that_never_ends_is_ended_with_the_service(stage: Stage
         began = time.monotonic()
         code = await asyncio.to_thread(service.process.wait, 2 * GRACE)
         took = time.monotonic() - began
-        left = await operator.fetchval(CONNECTED, OWN)
+        left = await operator.fetchval(CONNECTED, own.name)
         said = await dripping
         await own.start()
         load.recorder.mark("healed")
