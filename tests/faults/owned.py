@@ -15,14 +15,14 @@ class Own:
         stage: whose database it uses, through the wire.
         folder: for its files.
         name: what PostgreSQL knows its connections by.
-        settings: of it.
+        workers: how many it has.
     """
 
-    def __init__(self, stage: Stage, folder: Path, name: str = "own", **settings: str) -> None:
+    def __init__(self, stage: Stage, folder: Path, name: str = "own", *, workers: int = 1) -> None:
         self.name = name
         self._stage = stage
         self._folder = folder
-        self._settings = settings
+        self._workers = workers
         self._stack = contextlib.ExitStack()
         self.port = free_port()
 
@@ -35,7 +35,7 @@ class Own:
         """Start it, and wait until it serves."""
         url = f"postgresql://denizen@127.0.0.1:{self._stage.proxy.port}/denizen"
         url += f"?sslmode=disable&application_name={self.name}"
-        run = started(self._folder, url, port=self.port, **self._settings)
+        run = started(self._folder, url, port=self.port, workers=self._workers)
         service = self._stack.enter_context(run)
         await asyncio.to_thread(service.until, "/readyz", 200)
         return service
