@@ -215,22 +215,22 @@ def served(folder: Path, url: str, **settings: str) -> Iterator[tuple[Service, i
     """Run a service that is ready; give the port of its figures, too."""
     metrics = free_port()
     settings["DENIZEN_METRICS_PORT"] = str(metrics)
-    with started(folder, url, port=None, **settings) as service:
+    with started(folder, url, port=None, workers=1, **settings) as service:
         service.until("/readyz", 200)
         yield service, metrics
 
 
 @contextlib.contextmanager
 def started(
-    folder: Path, url: str, *, port: int | None = None, **settings: str
+    folder: Path, url: str, *, port: int | None = None, workers: int = 1, **settings: str
 ) -> Iterator[Service]:
-    """Start a service of one worker with a small pool."""
+    """Start a service with a small pool for each worker."""
     settings |= {
         "DENIZEN_DATABASE_URL": url,
         "DENIZEN_DATABASE_POOL_SIZE": str(POOL),
         "DENIZEN_THROTTLE": "off",
     }
-    with serving(folder / "data", "--workers", "1", port=port, **settings) as service:
+    with serving(folder / "data", "--workers", f"{workers}", port=port, **settings) as service:
         yield service
 
 

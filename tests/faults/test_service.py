@@ -1,52 +1,28 @@
-"""F1, F2: the service dies under load, and is told to go."""
+"""F1 to F3: the service dies under load, and is told to go."""
 
 import asyncio
 import contextlib
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from denizen.cli.serve import GRACE
 from faults.load import GIVE_UP
 from faults.nemeses import children
+from faults.owned import Own
 from faults.report import IS_FULL, full
-from faults.stage import Stage, started
-from processes import Service, free_port
+from faults.stage import Stage
 from support import superuser, until_a_lock_is_waited_for
 
-DRAINED_IN = 20  # seconds that the service has to end
 IN_FLIGHT = 20
 # seconds; all clients may wait for leases at once, which last longer, but not all have just begun
 LONGEST_GAP = 15
-
-
-class Own:
-    """A service on the stage's database that a row may end as it likes, always on one port."""
-
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self._stage = stage
-        self._folder = folder
-        self._stack = contextlib.ExitStack()
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> Service:
-        """Start it, and wait until it serves."""
-        url = f"postgresql://denizen@127.0.0.1:{self._stage.proxy.port}/denizen?sslmode=disable"
-        service = self._stack.enter_context(started(self._folder, url, port=self.port))
-        await asyncio.to_thread(service.until, "/readyz", 200)
-        return service
-
-    async def end(self) -> None:
-        """End what is left of it."""
-        await asyncio.to_thread(self._stack.close)
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
 
 @pytest.fixture
@@ -110,7 +86,7 @@ async def test_f2_service_that_is_told_to_go_finishes_what_it_has_begun(
             await until_a_lock_is_waited_for(operator)
             service.process.send_signal(signal.SIGTERM)
             await asyncio.sleep(1)
-        code = await asyncio.to_thread(service.process.wait, DRAINED_IN)
+        code = await asyncio.to_thread(service.process.wait, GRACE)
         await own.start()
         load.recorder.mark("healed")
         await load.until(20)
@@ -122,3 +98,56 @@ async def test_f2_service_that_is_told_to_go_finishes_what_it_has_begun(
     assert code == 0
     # a client may send on a connection in the moment in which it is closed
     assert measured.unknown <= IN_FLIGHT // 4
+
+
+@pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+async def test_f3_request_that_never_ends_is_ended_with_the_service(stage: Stage, own: Own) -> None:
+    """SIGTERM while a body drips in, which may take hours: cut off when the time for it is over.
+
+    Nothing else lasts so long: whatever waits for PostgreSQL has its deadline long before.
+    """
+    service = await own.start()
+    async with (
+        superuser(stage.server.superuser_url) as operator,
+        stage.loaded(url=own.url) as load,
+    ):
+        dripping = asyncio.create_task(_upload_forever(stage, own))
+        await load.until(20)
+        load.recorder.mark("fault")
+        service.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        code = await asyncio.to_thread(service.process.wait, 2 * GRACE)
+        took = time.monotonic() - began
+        left = await operator.fetchval(CONNECTED, own.name)
+        said = await dripping
+        await own.start()
+        load.recorder.mark("healed")
+        await load.until(20)
+        imports = await operator.fetchval("SELECT count(*) FROM imports")
+
+    await own.end()
+    expected = f"cut off at {GRACE} s; exit 0; no connection, no import"
+    await stage.measure(load, "F3", "SIGTERM with a body that never ends", expected)
+    assert (code, left, imports, said) == (0, 0, 0, b"")
+    assert GRACE - 1 < took < GRACE + 5
+
+
+async def _upload_forever(stage: Stage, own: Own) -> bytes:
+    """Send one octet of a file after the other under a key; give what was answered in the end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", own.port)
+    writer.write(
+        f"POST /v1/imports HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {stage.token}\r\n"
+        "Idempotency-Key: forever\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        "Content-Length: 1000000\r\n\r\n--b\r\n"
+        'Content-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'.encode()
+    )
+    answer = asyncio.create_task(reader.read())
+    try:
+        while not answer.done():
+            writer.write(b"x")
+            await asyncio.sleep(0.5)
+        return await answer
+    except ConnectionError:
+        return b""
+    finally:
+        writer.transport.abort()

@@ -221,7 +221,7 @@ class _PooledConnection(_Connection):
     limits = ""
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's own signature
-        if query == "BEGIN;":
+        if query.startswith("BEGIN"):  # after a read without one it names its isolation
             query += self.limits
         return await super().execute(query, *args, timeout=timeout)
 

@@ -183,6 +183,7 @@ _UNAVAILABLE: Final = frozenset(
 _UNAVAILABLE_CLASSES: Final = frozenset({"08", "28", "53"})
 # 26000: the server has no statement that the driver believes to be prepared on this connection
 _LOST: Final = frozenset({"57P01", "57P02", "57P03", "25006", "25P03", "25P04", "26000", "40003"})
+_CANCELLED: Final = "57014"
 # the last one: the server said that it ends the session, and the socket is not closed yet
 _BROKEN: Final = frozenset({"InterfaceError", "OperationalError", "InternalClientError"})
 _SWALLOWED: Final = (
@@ -258,6 +259,8 @@ def _by_state(state: str, driver: BaseException) -> DataError | None:
 def _is_lost(error: BaseException, driver: BaseException, state: str | None) -> bool:
     if state is not None and (state in _LOST or state.startswith("08")):
         return True
+    if state == _CANCELLED:  # by a server that goes on, whatever is done with the connection
+        return False
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
     if type(driver).__name__ in _BROKEN and state is None:

@@ -194,7 +194,8 @@ class DBSessionManager:
                 try:
                     yield connection
                 except BaseException:
-                    await asyncio.shield(transaction.rollback())
+                    with contextlib.suppress(Exception):  # what fails here is not what failed
+                        await asyncio.shield(transaction.rollback())
                     raise
                 cancelled = await self._commit(connection, transaction.commit)
             if cancelled is not None:
@@ -338,7 +339,7 @@ class DBSessionManager:
             self._failed.add(context.connection)
         if is_stale_primary(context.original_exception):
             context.is_disconnect = True  # it and the whole pool are replaced
-        if has_lost_statements(context.original_exception):
+        elif has_lost_statements(context.original_exception) or _is_torn(context):
             context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
     @contextlib.asynccontextmanager
@@ -407,6 +408,22 @@ def translating() -> Any:
 def _note_begin(_connection: Any, _cursor: Any, *told: Any) -> None:
     *_, context, _is_many = told
     context.denizen_began = time.perf_counter()
+
+
+def _is_torn(context: ExceptionContext) -> bool:
+    """Whether BEGIN, COMMIT or ROLLBACK failed so that not everybody knows what is open now.
+
+    SQLAlchemy believes that nothing is. But a COMMIT or ROLLBACK that was cancelled leaves the
+    transaction open on the server, and asyncpg believes in a BEGIN that was refused: whoever came
+    next would fail on either.
+    """
+    connection = context.connection
+    if context.is_disconnect or connection is None or connection.closed or connection.invalidated:
+        return False
+    driver: Any = connection.connection.driver_connection
+    if getattr(connection.connection.dbapi_connection, "_transaction", driver) is not None:
+        return False  # it will be rolled back; or it is psycopg, which asks the server
+    return bool(driver.is_in_transaction() or getattr(driver, "_top_xact", None))
 
 
 def _check_open(savepoint: AsyncSessionTransaction) -> None:

@@ -104,9 +104,11 @@ async def test_limits_hold_in_each_transaction_and_stay_with_nobody(
         inside = await unit.scalar(limit)
     async with db.get_session(read_only=True) as unit:
         outside = await unit.scalar(limit)
+    async with db.get_session() as unit:  # on the connection that has just read without one
+        again = await unit.scalar(limit)
     await db.close_connections()
 
-    assert (inside, outside) == ("7s", "0")
+    assert (inside, outside, again) == ("7s", "0", "7s")
 
 
 async def test_statement_that_takes_too_long_ends_in_and_outside_a_transaction(
