@@ -3,12 +3,13 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,65 @@ PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 _PORT = 6432  # the name of a socket
 
 
+class Pooler:
+    """PgBouncer before a server reached by a socket, which it may be started for again and again.
+
+    Args:
+        server_url: of the server.
+        size: how many of its connections all who use one database as one role share.
+        more: lines of the configuration.
+    """
+
+    def __init__(
+        self, server_url: str, *, size: int = SERVER_CONNECTIONS, more: Sequence[str] = ()
+    ) -> None:
+        (behind,) = urllib.parse.parse_qs(urllib.parse.urlsplit(server_url).query)["host"]
+        chosen = os.environ.get("DENIZEN_TEST_POSTGRES_BIN")
+        self._launch = find_launch(find_binaries(Path(chosen) if chosen else None))
+        self.folder = Path(tempfile.mkdtemp(prefix="pooler-"))  # a socket's path has to be short
+        users = self.folder / "users.txt"
+        users.write_text('"denizen" ""\n"denizen_owner" ""\n', encoding="utf-8")
+        self._config = self.folder / "pgbouncer.ini"
+        lines = _config(self.folder, behind, users, size) + "".join(f"{line}\n" for line in more)
+        self._config.write_text(lines, encoding="utf-8")
+        self._launch.hand_over(self.folder, users, self._config)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        socket_path = self.folder / f".s.PGSQL.{_PORT}"
+        socket_path.unlink(missing_ok=True)  # of one that was killed
+        self._process: subprocess.Popen[Any] = subprocess.Popen(
+            self._launch.guarded(PROGRAM or "pgbouncer", "-q", str(self._config)),
+            **self._launch.options(),
+        )
+        _wait(socket_path, self._process)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Tell it to go, and wait until it is gone; newer ones wait for their clients."""
+        self._process.send_signal(number)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
 @contextlib.contextmanager
 def pooling(server_url: str) -> Iterator[Path]:
     """Run it before a server reached by a socket; gives the folder of its own socket."""
-    (behind,) = urllib.parse.parse_qs(urllib.parse.urlsplit(server_url).query)["host"]
-    chosen = os.environ.get("DENIZEN_TEST_POSTGRES_BIN")
-    launch = find_launch(find_binaries(Path(chosen) if chosen else None))
-    folder = Path(tempfile.mkdtemp(prefix="pooler-"))  # a socket's path has to be short
-    users = folder / "users.txt"
-    users.write_text('"denizen" ""\n"denizen_owner" ""\n', encoding="utf-8")
-    config = folder / "pgbouncer.ini"
-    config.write_text(_config(folder, behind, users), encoding="utf-8")
-    launch.hand_over(folder, users, config)
-    process: subprocess.Popen[Any] = subprocess.Popen(
-        launch.guarded(PROGRAM or "pgbouncer", "-q", str(config)), **launch.options()
-    )
+    with pooled(Pooler(server_url)) as pooler:
+        yield pooler.folder
+
+
+@contextlib.contextmanager
+def pooled(pooler: Pooler) -> Iterator[Pooler]:
+    """Run it until the block ends."""
+    pooler.start()
     try:
-        _wait(folder / f".s.PGSQL.{_PORT}", process)
-        yield folder
+        yield pooler
     finally:
-        process.terminate()
-        process.wait(20)
-        shutil.rmtree(folder)
+        pooler.end()
+        shutil.rmtree(pooler.folder)
 
 
 def through(folder: Path, url: str) -> str:
@@ -49,7 +87,7 @@ def through(folder: Path, url: str) -> str:
     return f"postgresql://{parts.username}@{parts.path}?host={folder}&port={_PORT}"
 
 
-def _config(folder: Path, behind: str, users: Path) -> str:
+def _config(folder: Path, behind: str, users: Path, size: int) -> str:
     lines = [
         "[databases]",
         f"* = host={behind} port=5432",
@@ -60,7 +98,7 @@ def _config(folder: Path, behind: str, users: Path) -> str:
         "auth_type = trust",
         f"auth_file = {users}",
         "pool_mode = transaction",
-        f"default_pool_size = {SERVER_CONNECTIONS}",
+        f"default_pool_size = {size}",
         "max_client_conn = 200",
         f"logfile = {folder / 'log'}",
     ]
