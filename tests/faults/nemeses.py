@@ -46,11 +46,18 @@ def signal_tree(first: int, number: signal.Signals) -> None:
 @contextlib.contextmanager
 def frozen(server: EmbeddedServer) -> Iterator[None]:
     """Stop every process of the server, as a machine that hangs does."""
-    signal_server(server, signal.SIGSTOP)
+    with stopped(postmaster(server)):
+        yield
+
+
+@contextlib.contextmanager
+def stopped(first: int) -> Iterator[None]:
+    """Stop a process and those that it has started."""
+    signal_tree(first, signal.SIGSTOP)
     try:
         yield
     finally:
-        signal_server(server, signal.SIGCONT)
+        signal_tree(first, signal.SIGCONT)
 
 
 async def until_new(server: EmbeddedServer, old: int) -> None:

@@ -1,14 +1,17 @@
-"""F26, F28: statements wait for locks until the pool is empty; a deadlock, and a long wait."""
+"""F26, F27, F28: no connection is to be had, here or at the server; a deadlock, and a long wait."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
 from faults.load import PATIENCE
+from faults.nemeses import stopped
 from faults.report import full
 from faults.stage import Stage
 from support import superuser, until_a_lock_is_waited_for
@@ -78,6 +81,42 @@ async def test_f26_pool_that_is_empty_is_told_at_once_and_fair_afterwards(
     assert waited < 5
     assert {answer.status_code for answer, _ in served} == {200}
     assert max(took for _, took in served) < 5
+
+
+async def test_f27_server_without_a_connection_left_is_told_and_found_again(
+    stage: Stage, operator: Any, client: httpx.AsyncClient
+) -> None:
+    """Others hold all that PostgreSQL has, and the service none: 503, and whole afterwards."""
+    seconds = full(20, 3)
+    ours = "FROM pg_stat_activity WHERE usename = 'denizen'"
+    async with stage.loaded(clients=2) as load:
+        await load.until(5)
+        load.recorder.mark("fault")
+        async with contextlib.AsyncExitStack() as held:
+            with stopped(stage.service.process.pid):  # or it would be faster
+                await operator.execute(f"SELECT pg_terminate_backend(pid, 5000) {ours}")
+                with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                    while True:
+                        await held.enter_async_context(superuser(stage.server.owner_url))
+            await asyncio.sleep(seconds)
+            answer, took = await _timed(client, "/v1/me")
+            alive, _ = await _timed(client, "/healthz")
+            left = await operator.fetchval(f"SELECT count(*) {ours}")
+        load.recorder.mark("healed")
+        await load.until(5)
+
+    measured = await stage.measure(
+        load,
+        "F27",
+        f"others hold every connection of PostgreSQL, {seconds} s",
+        "503 with Retry-After; alive; heals by itself",
+    )
+    assert left == 0
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["code"] == "database_unavailable"
+    assert took < PATIENCE
+    assert alive.status_code == 200
+    assert measured.gap < seconds + 8
 
 
 async def test_f28_deadlock_is_resolved_by_running_again(

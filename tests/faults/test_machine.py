@@ -1,22 +1,28 @@
-"""F29, F32: the machine itself: a disk that is full, a clock that jumps. In full runs alone."""
+"""F29, F30, F32: the machine itself: full disks, a clock that jumps. In full runs alone."""
 
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
+import time
 import urllib.parse
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
+from denizen.db.embedded import EmbeddedServer
 from faults.report import IS_FULL
 from faults.stage import Running, Stage, embedded, fill, served, sign_in
 from support import PASSWORD, superuser
 
 SMALL = 48  # MiB
+LOG = 96  # MiB: some segments of PostgreSQL's log
+FULL = 15  # seconds
 SESSION_LIFE = timedelta(days=30)
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
@@ -24,9 +30,9 @@ pytestmark = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` r
 
 
 @contextlib.contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
+def _small_disk(folder: Path, size: int = SMALL) -> Iterator[Path]:
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}m,mode=0700", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=0700", "tmpfs", str(folder)]
     subprocess.run(mount, check=True)
     try:
         yield folder
@@ -69,10 +75,8 @@ async def test_f29_full_disk_refuses_and_goes_on_once_there_is_room(running: Run
     async with running.loaded(clients=12, pace=0.0) as load:
         await load.until(50)
         load.recorder.mark("fault")
-        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
-            while True:
-                stream.write(bytes(4096))
-        await asyncio.sleep(15)
+        _fill_up(filler)
+        await asyncio.sleep(FULL)
         told = [one.told for one in load.recorder.tries() if one.outcome == "fail"]
         reads = [one for one in load.recorder.tries() if one.kind == "read" and one.told][-20:]
         filler.unlink()
@@ -80,10 +84,67 @@ async def test_f29_full_disk_refuses_and_goes_on_once_there_is_room(running: Run
         await load.until(50)
 
     await running.measure(
-        load, "F29", "the database's disk full for 15 s", "503, reads go on; heals by itself"
+        load, "F29", f"the database's disk full for {FULL} s", "503, reads go on; heals by itself"
     )
     assert "503 database_unavailable" in told
     assert {one.outcome for one in reads} == {"ok"}
+
+
+def _fill_up(filler: Path) -> None:
+    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+
+
+@pytest.fixture
+def logging(tmp_path: Path) -> Iterator[Running]:
+    """Run a service whose PostgreSQL has its log on a small disk."""
+    with _small_disk(tmp_path / "disk", LOG) as disk:
+        server = embedded(tmp_path / "database")
+        server.start()
+        try:
+            asyncio.run(fill(server, tmp_path))
+            server.stop()
+            _move_log(server, disk / "log")
+            server.start()
+            with served(tmp_path, server.app_url) as (service, metrics):
+                yield Running(server, service, metrics, sign_in(service), tmp_path)
+        finally:
+            server.stop()
+
+
+def _move_log(server: EmbeddedServer, log: Path) -> None:
+    server._launch.hand_over(log.parent)
+    here = server._cluster / "pg_wal"
+    subprocess.run(["mv", str(here), str(log)], check=True)  # whoever's it was, it stays theirs
+    here.symlink_to(log)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+async def test_f30_full_disk_of_the_log_ends_postgres_and_loses_nothing(logging: Running) -> None:
+    """PostgreSQL panics, again and again, until there is room; then all goes on by itself."""
+    filler = logging.folder / "disk" / "filler"
+    async with logging.loaded(give_up=60) as load:
+        await load.until(20)
+        load.recorder.mark("fault")
+        until = time.monotonic() + FULL
+        while time.monotonic() < until:
+            _fill_up(filler)  # what a recovery has freed, too
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                async with superuser(logging.server.superuser_url) as operator:
+                    await operator.execute("SELECT pg_switch_wal()")  # the next piece of the log
+            await asyncio.sleep(0.2)
+        filler.unlink()
+        load.recorder.mark("healed")
+        await load.until(20, patience=60)
+
+    measured = await logging.measure(
+        load, "F30", f"the log's disk full for {FULL} s", "503 while PostgreSQL is down; heals"
+    )
+    said = (logging.folder / "database" / "postgres.log").read_text("utf-8")
+    assert re.search(r"(PANIC|FATAL):.*(No space left|pg_wal)", said)
+    assert "503 database_unavailable" in {one.told for one in load.recorder.tries()}
+    assert measured.gap < FULL + 15
 
 
 @pytest.mark.skipif(not _LIBRARIES, reason="there is no libfaketime on this machine")

@@ -16,7 +16,7 @@ from denizen.imports.model import REASONS
 from denizen.imports.recipes import RECIPES
 from denizen.imports.schemas import ImportOptions
 from denizen.settings import Settings
-from pooling import PROGRAM, configured
+from pooling import PROGRAM, Pooler, pooled
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,5 +121,5 @@ def test_pgbouncer_starts_with_the_settings_shown() -> None:
     page = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
 
-    with configured(shown):
+    with pooled(Pooler(shown)):
         pass

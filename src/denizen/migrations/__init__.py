@@ -5,6 +5,8 @@ what they do. What runs them is Alembic (`steps.py`), which takes as long to imp
 million rows to answer: whoever only asks whether the schema is current does without.
 """
 
+import asyncio
+import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,11 +16,16 @@ from sqlalchemy import Connection, inspect, quoted_name, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from denizen.db.errors import is_missing_table
+from denizen.db.errors import ConflictError, is_missing_table
 from denizen.db.manager import DBSessionManager, translating
 
 # any number of our own; two runs of `migrate` wait for each other on it
 _LOCK: Final = 7_236_174_913
+# Whoever asks for a table waits behind a step that waits for it: it gives up before a request does,
+# and not before PostgreSQL has ended what stands in its way (`deadlock_timeout`, 1 s: autovacuum).
+_LOCK_TIMEOUT: Final = "1500ms"
+_PAUSE: Final = 1.0  # seconds in which all who waited are served
+_PATIENCE: Final = 60.0  # seconds of trying again
 # what the serving role may do; events of the audit it may add and read, never change
 _GRANTS: Final = {
     "TABLE users": "SELECT, INSERT, UPDATE, DELETE",
@@ -60,18 +67,34 @@ async def plan(db: DBSessionManager) -> Plan:
 async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> Plan:
     """Bring the schema up to date and give what was done; all of it or nothing.
 
+    Services may be at work: a table that somebody holds is asked for again and again, so that
+    nobody waits behind it for long.
+
     Args:
         db: connects as the role that owns the schema.
         serving_role: the role that serves, when it is another: it gets what it needs, no more.
 
     Raises:
+        ConflictError: somebody held a table all the time.
         UnavailableError: the database is out of reach.
     """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return await _migrate(db, serving_role)
+        except ConflictError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
+
+
+async def _migrate(db: DBSessionManager, serving_role: str | None) -> Plan:
     async with db.make_connection() as connection:
         # a schema change may take longer than a request may
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        await connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE:.0f}s'"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         done = await _plan(connection)
         if done.steps:
             from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
