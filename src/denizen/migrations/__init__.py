@@ -10,12 +10,11 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from types import ModuleType
 from typing import Final
 
 from sqlalchemy import Connection, inspect, quoted_name, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from denizen.db.errors import ConflictError, is_missing_table
 from denizen.db.manager import DBSessionManager, translating
@@ -62,7 +61,7 @@ async def plan(db: DBSessionManager) -> Plan:
         UnavailableError: the database is out of reach.
     """
     async with db.make_connection() as connection:
-        return Plan(*await connection.run_sync(_steps().plan))
+        return await _plan(connection)
 
 
 async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> Plan:
@@ -96,9 +95,11 @@ async def _migrate(db: DBSessionManager, serving_role: str | None) -> Plan:
         await connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE:.0f}s'"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
-        done = Plan(*await connection.run_sync(_steps().plan))
+        done = await _plan(connection)
         if done.steps:
-            await connection.run_sync(_steps().upgrade)
+            from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
+
+            await connection.run_sync(steps.upgrade)
         await connection.run_sync(_grant, serving_role)
         return done
 
@@ -151,10 +152,10 @@ def _known() -> frozenset[str]:
     return frozenset(f.name.partition("_")[0] for f in versions if f.name[0].isdecimal())
 
 
-def _steps() -> ModuleType:
+async def _plan(connection: AsyncConnection) -> Plan:
     from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
 
-    return steps
+    return await connection.run_sync(steps.plan)
 
 
 def _grant(connection: Connection, role: str | None) -> None:
