@@ -121,9 +121,9 @@ class Cluster:
         self._end(node.name, signal.SIGKILL)
         signal_tree(postmaster(node), signal.SIGKILL)
 
-    def leader(self) -> Node:
-        """Give the node that takes writes."""
-        return self._that_is("leader")
+    def leader(self, *, after: Node | None = None) -> Node:
+        """Give the node that takes writes; after a frozen one, which can't be asked, another."""
+        return self._that_is("leader", after)
 
     def synchronous(self) -> Node:
         """Give the standby that has everything that was acknowledged."""
@@ -152,11 +152,44 @@ class Cluster:
         port, config = free_port(), self._folder / "haproxy.cfg"
         lines = [f"  server {n.name} 127.0.0.1:{n.port} check port {n.rest}" for n in self.nodes]
         config.write_text(HAPROXY.format(port=port, servers="\n".join(lines)), encoding="utf-8")
-        self._start("haproxy", "haproxy", "-db", "-f", str(config))
+        self._start_haproxy()
         try:
             yield f"postgresql://denizen@127.0.0.1:{port}/denizen?sslmode=disable"
         finally:
-            self._end("haproxy", signal.SIGKILL)
+            for name in [name for name in self._running if name.startswith("haproxy")]:
+                self._end(name, signal.SIGKILL)
+
+    def restart_haproxy(self) -> None:
+        """Kill it, and start it anew."""
+        self._end("haproxy", signal.SIGKILL)
+        self._start_haproxy()
+
+    def reload_haproxy(self) -> None:
+        """Start another that takes the port over; the one before keeps what it has."""
+        old = self._running.pop("haproxy")
+        self._running[f"haproxy-{old.pid}"] = old
+        self._start_haproxy("-sf", str(old.pid))
+
+    def until_demoted(self, node: Node) -> None:
+        """Wait until a node has heard that another leads."""
+        _wait(
+            lambda: (roles := _seen_by(node)) and roles.get(node.name) != "leader",
+            f"{node.name} still leads",
+        )
+
+    @contextlib.contextmanager
+    def frozen(self, node: Node) -> Iterator[None]:
+        """Stop a node's Patroni, and leave its PostgreSQL at work."""
+        patroni = self._running[node.name]
+        patroni.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            patroni.send_signal(signal.SIGCONT)
+
+    def _start_haproxy(self, *words: str) -> None:
+        config = str(self._folder / "haproxy.cfg")
+        self._start("haproxy", "haproxy", "-db", "-f", config, *words)
 
     def _start_patroni(self, node: Node) -> None:
         values = {"name": node.name, "rest": node.rest, "port": node.port, "folder": node.folder}
@@ -194,16 +227,17 @@ class Cluster:
             process.kill()
             process.wait()
 
-    def _roles(self) -> dict[str, str]:
+    def _roles(self, frozen: Node | None = None) -> dict[str, str]:
         """Give the roles of the nodes that run, as any Patroni that answers sees them."""
         for node in self.nodes:
-            with contextlib.suppress(OSError, ValueError):
-                members = ask(f"http://127.0.0.1:{node.rest}/cluster")["members"]
-                return {m["name"]: m["role"] for m in members if _runs(m)}
+            if node != frozen and (roles := _seen_by(node)):
+                return roles if frozen is None or roles.get(frozen.name) != "leader" else {}
         return {}
 
-    def _that_is(self, role: str) -> Node:
-        roles = _wait(lambda: role in (roles := self._roles()).values() and roles, f"no {role}")
+    def _that_is(self, role: str, after: Node | None = None) -> Node:
+        roles = _wait(
+            lambda: role in (roles := self._roles(after)).values() and roles, f"no {role}"
+        )
         return next(node for node in self.nodes if roles.get(node.name) == role)
 
     def _superuser_url(self, database: str) -> str:
@@ -230,6 +264,13 @@ def clustered() -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.stop()
+
+
+def _seen_by(node: Node) -> dict[str, str]:
+    with contextlib.suppress(OSError, ValueError):
+        members = ask(f"http://127.0.0.1:{node.rest}/cluster")["members"]
+        return {m["name"]: m["role"] for m in members if _runs(m)}
+    return {}
 
 
 def postmaster(node: Node) -> int:

@@ -103,6 +103,11 @@ class Proxy:
         """Break every connection with RST."""
         self._run(self._break())
 
+    def lead(self, target: str) -> None:
+        """Lead to another socket from now on; what is open breaks."""
+        self._target = target
+        self.reset()
+
     def _run(self, what: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(20)
 

@@ -1,4 +1,4 @@
-"""F17, F18, F20, F21: three PostgreSQL servers under Patroni, and one service never restarted.
+"""F17 to F21, F24: three PostgreSQL servers under Patroni, and one service never restarted.
 
 In full runs alone, where Patroni, etcd and HAProxy are on the machine.
 """
@@ -7,16 +7,23 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from faults.cluster import IS_HERE, LOOP, TTL, Cluster, clustered
+from faults.cluster import IS_HERE, LOOP, TTL, Cluster, Node, clustered
+from faults.recorder import outcomes
 from faults.report import IS_FULL
 from faults.stage import Running, fill, served, sign_in
+from support import superuser
 
 FAIL_OVER = TTL + LOOP + 5  # seconds
 SWITCH_OVER = 10  # seconds
 PATIENCE = 60.0  # seconds: longer than any fail-over
+PACE = 0.3  # seconds between two acts of a client: each is a mail, and all are to be sent
+FROZEN = 30  # seconds in which two take writes
+CONNECTED = "SELECT pid FROM pg_stat_activity WHERE usename = 'denizen' AND state <> 'active'"
+ROWS = "SELECT username FROM users WHERE username LIKE $1"
 
 Both = tuple[Cluster, Running]
 
@@ -133,3 +140,76 @@ async def test_f21_synchronous_standby_that_is_killed_is_replaced(both: Both) ->
         load, "F21", "synchronous standby killed", f"nothing told is lost; gap ≤ {TTL} s"
     )
     assert measured.gap <= TTL
+
+
+async def test_f24_haproxy_that_is_restarted_is_found_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Killed and started anew, or taken over from: at first it believes that everybody leads."""
+    times = 5
+    with cluster.proxied() as url, _running(cluster, tmp_path, url) as running:
+        async with running.loaded(pace=PACE) as load:
+            await load.until(20)
+            load.recorder.mark("fault")
+            for act in (cluster.restart_haproxy, cluster.reload_haproxy):
+                for _ in range(times):
+                    await asyncio.to_thread(act)
+                    await asyncio.sleep(2)
+                    await load.until(10)
+            load.recorder.mark("healed")
+            await load.until(20)
+
+        measured = await running.measure(
+            load, "F24", f"HAProxy killed {times} times, reloaded {times}", "gap ≤ 3 s"
+        )
+    assert measured.gap <= 3
+
+
+async def _freeze(cluster: Cluster, running: Running, how: str, gap: int) -> None:
+    """Stop the leader's Patroni until another leads, and longer: no watchdog ends its PostgreSQL.
+
+    Its standbys left it, so it acknowledges nothing; what waits for that is on it alone.
+    """
+    async with running.loaded(give_up=2 * PATIENCE, pace=PACE) as load:
+        await load.until(20)
+        old = await asyncio.to_thread(cluster.leader)
+        load.recorder.mark("fault")
+        with cluster.frozen(old):
+            new = await asyncio.to_thread(lambda: cluster.leader(after=old))
+            await asyncio.sleep(FROZEN)
+            connected = await _asked(old, CONNECTED)
+            apart = {row["username"] for row in await _asked(old, ROWS, f"{load.prefix}%")}
+            apart -= {row["username"] for row in await _asked(new, ROWS, f"{load.prefix}%")}
+            told = {act for act, told in outcomes(load.recorder.tries()).items() if told == "ok"}
+        load.recorder.mark("healed")
+        await load.until(20, patience=PATIENCE)
+        await asyncio.to_thread(cluster.until_demoted, old)
+
+    measured = await running.measure(
+        load,
+        "F19",
+        f"Patroni of the leader stopped, its PostgreSQL at work, {how}",
+        f"what was told is on the new leader; gap ≤ {gap} s",
+    )
+    assert told & apart == set()
+    assert connected == []
+    assert measured.gap <= gap
+
+
+async def _asked(node: Node, query: str, *values: str) -> list[Any]:
+    async with superuser(f"postgresql://postgres@127.0.0.1:{node.port}/denizen") as watcher:
+        found: list[Any] = await watcher.fetch(query, *values)
+        return found
+
+
+async def test_f19_leader_that_was_replaced_and_never_told_is_left(both: Both) -> None:
+    """Its first commit without an answer has the service ask the other hosts first."""
+    await _freeze(*both, "all hosts in the URL", TTL)
+
+
+async def test_f19_leader_that_was_replaced_and_never_told_is_left_behind_haproxy(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Its Patroni does not answer, and HAProxy cuts its connections at once."""
+    with cluster.proxied() as url, _running(cluster, tmp_path, url) as running:
+        await _freeze(cluster, running, "behind HAProxy", FAIL_OVER)

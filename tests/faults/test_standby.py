@@ -10,15 +10,19 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from denizen.db.embedded import EmbeddedServer
 from faults.nemeses import frozen
-from faults.report import control
-from faults.stage import Running, fill, look, measured_by, served, sign_in
+from faults.proxy import Proxy
+from faults.report import IS_FULL, control
+from faults.stage import Running, fill, look, measured_by, served, sign_in, socket_of
 from streaming import Pair, streaming
 from support import superuser
 
 Both = tuple[Pair, Running]
+Misled = tuple[Pair, Proxy, Running]
 
 
 @contextlib.contextmanager
@@ -42,6 +46,21 @@ def asynchronous(tmp_path: Path) -> Iterator[Both]:
     """Acknowledge what is on the primary."""
     with _both(tmp_path, synchronous=False) as found:
         yield found
+
+
+@pytest.fixture
+def misled(tmp_path: Path) -> Iterator[Misled]:
+    """Run the two, and a service that knows one address, which may lead to either."""
+    with streaming(tmp_path / "pair") as pair, Proxy(_place(pair.primary)) as proxy:
+        asyncio.run(fill(pair.primary, tmp_path))
+        url = f"postgresql://denizen@127.0.0.1:{proxy.port}/denizen?sslmode=disable"
+        with served(tmp_path, url) as (service, metrics):
+            running = Running(pair.primary, service, metrics, sign_in(service), tmp_path)
+            yield pair, proxy, running
+
+
+def _place(server: EmbeddedServer) -> str:
+    return f"{socket_of(server.app_url)}/.s.PGSQL.5432"
 
 
 async def test_f17_synchronous_standby_that_is_promoted_has_what_was_told(
@@ -85,6 +104,34 @@ async def test_f22_commit_that_waits_for_a_stopped_standby_is_never_told_to_be_d
         "unknown, and told when asked again",
     )
     assert measured.unknown
+
+
+@pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+async def test_f16_address_that_leads_to_a_standby_for_a_while_is_nobody(misled: Misled) -> None:
+    """It is behind and would let in who was signed out: neither a write nor a read is answered."""
+    pair, proxy, running = misled
+    gone = {"Authorization": f"Bearer {await asyncio.to_thread(sign_in, running.service)}"}
+    async with (
+        running.loaded() as load,
+        httpx.AsyncClient(base_url=running.url, headers=gone, timeout=30) as client,
+    ):
+        await load.until(20)
+        await pair.catch_up()
+        await asyncio.to_thread(pair.pause_replay)
+        assert (await client.delete("/v1/me/sessions/current")).status_code == 204
+        load.recorder.mark("fault")
+        await asyncio.to_thread(proxy.lead, _place(pair.standby))
+        told = [(await client.get("/v1/me")).status_code for _ in range(3)]
+        await asyncio.to_thread(proxy.lead, _place(pair.primary))
+        load.recorder.mark("healed")
+        await load.until(20)
+        await asyncio.to_thread(pair.resume_replay)
+
+    measured = await running.measure(
+        load, "F16", "the address leads to a standby that is behind", "503, and nobody is let in"
+    )
+    assert told == [503] * 3
+    assert measured.gap < 15
 
 
 async def test_asynchronous_standby_that_is_cut_off_is_found_to_lose(asynchronous: Both) -> None:

@@ -8,9 +8,10 @@ import asyncio
 import os
 import ssl
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -202,6 +203,8 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
     seconds to say goodbye; one that is frozen never does.
     """
 
+    doubt: Callable[[], None] | None = None  # is told when the wire is cut
+
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's own signature
         patience = _NEVER if query == "COMMIT;" else timeout
         status: str = await super().execute(query, *args, timeout=patience)
@@ -209,6 +212,11 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncpg's own signature
         await super().close(timeout=None if timeout is None else min(timeout, _GOODBYE))
+
+    def terminate(self) -> None:
+        if self.doubt is not None:
+            self.doubt()
+        super().terminate()
 
 
 class _PooledConnection(_Connection):
@@ -229,14 +237,20 @@ class _PooledConnection(_Connection):
 class _Connector:
     """Opens connections; tries the hosts from the last good one on, each with its own deadline.
 
-    Of several the one that is no standby is the one: after a fail-over it is found again by asking.
+    A standby is none of them: after a fail-over the primary is found again by asking, and a read
+    that decides is never answered as things stood a while ago, not even where one address leads to
+    whoever a balancer believes in. A pooler can't be asked: what it says is of some connection.
+
+    A primary that let somebody wait in vain is asked last: it may be one that was replaced and was
+    never told, whose commits no standby hears of any more.
     """
 
     def __init__(self, targets: Sequence[Target], settings: DatabaseSettings) -> None:
         self._places = [(target, *place) for target in targets for place in target.hosts]
         self._settings = settings
         self._preferred = 0
-        self._wanted = "primary" if len(self._places) > 1 else None
+        is_asked = settings.pooler == "none" or len(self._places) > 1
+        self._wanted = "primary" if is_asked else None
         self._patience = settings.connect_timeout.total_seconds()
 
     async def connect(self) -> asyncpg.Connection:
@@ -250,6 +264,7 @@ class _Connector:
                 failure = error
             else:
                 self._preferred = self._next(index)
+                connection.doubt = partial(self._doubt, index)
                 return connection
         state = getattr(failure, "sqlstate", None)
         # a refused login (class 28) or a missing database stays refused: waiting doesn't help
@@ -260,12 +275,17 @@ class _Connector:
         """Give where to begin after a connection to that place."""
         return index
 
-    async def _connect(self, target: Target, host: str, port: int) -> asyncpg.Connection:
+    def _doubt(self, index: int) -> None:
+        """Begin behind a place where somebody waited in vain."""
+        if self._preferred == index:
+            self._preferred = (index + 1) % len(self._places)
+
+    async def _connect(self, target: Target, host: str, port: int) -> _Connection:
         settings = self._settings
         connect: Any = asyncpg.connect  # it ships no types
         is_pooled = settings.pooler == "transaction"
         told = {"application_name": target.application_name}
-        connection: asyncpg.Connection = await connect(
+        connection: _Connection = await connect(
             host=host,
             port=port,
             user=target.user,
