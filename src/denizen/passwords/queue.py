@@ -66,7 +66,8 @@ class FairQueue:
         """Give what the work gives.
 
         Raises:
-            OverloadedError: there was no room, or it was given to somebody who had less.
+            OverloadedError: there was no room, or it was given to somebody who had less; or there
+                was no memory for the work, or for a thread.
         """
         job = _Job(origin, work)
         with self._lock:
@@ -81,7 +82,11 @@ class FairQueue:
             with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
                 given_up.future.set_exception(OverloadedError())
         job.future.add_done_callback(lambda _: self._forget(job))
-        self._threads.submit(self._take_turn)
+        try:
+            self._threads.submit(self._take_turn)
+        except RuntimeError:  # no thread can be started
+            job.future.cancel()
+            raise OverloadedError from None
         result: T = await asyncio.wrap_future(job.future)
         return result
 
@@ -122,6 +127,9 @@ class FairQueue:
         began = time.perf_counter()
         try:
             result = job.work()
+        except MemoryError:
+            self._end(began)
+            job.future.set_exception(OverloadedError())
         except BaseException as error:  # noqa: BLE001  # whoever waits gets it
             self._end(began)
             job.future.set_exception(error)
