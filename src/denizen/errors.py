@@ -133,7 +133,7 @@ class ThrottledError(DenizenError):
 
 
 class OverloadedError(DenizenError):
-    """Raised at once when the hash pool's queue is full; `retry_after` is in whole seconds."""
+    """Raised when the hash pool's queue is full or memory is out; `retry_after` is in seconds."""
 
     code = "overloaded"
 

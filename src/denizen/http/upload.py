@@ -5,8 +5,9 @@ path: the file's name is only told.
 """
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -56,7 +57,7 @@ async def receive_upload(
     if kind != b"multipart/form-data" or not boundary:
         raise HTTPException(415)
     form = _Form(boundary, limit, admit)
-    with path.open("wb") as stream:  # opening; the writing is done in threads
+    with refusing_when_full(), path.open("wb") as stream:  # the writing is done in threads
         async for piece in _pieces(request, limit + _OVERHEAD):
             form.take(piece)
             if len(form.waiting) >= _BUFFER:
@@ -185,8 +186,18 @@ async def _pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 
 async def _write(stream: IO[bytes], data: bytes) -> None:
+    await asyncio.to_thread(stream.write, data)
+
+
+@contextlib.contextmanager
+def refusing_when_full() -> Iterator[None]:
+    """Answer 507 when the disk is full; a small file is told so when it is closed, or synced.
+
+    Raises:
+        HTTPException: 507.
+    """
     try:
-        await asyncio.to_thread(stream.write, data)
+        yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise HTTPException(507) from None

@@ -27,6 +27,7 @@ from typing import Final, Protocol
 import argon2
 import bcrypt
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import error_to_str
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 HEAVIEST_MEMORY: Final = 128 * 1024  # KiB
@@ -37,6 +38,7 @@ _HEAVIEST_SCRYPT: Final = 3 * 2**20  # N times r times p
 _HEAVIEST_PBKDF2: Final = {"sha1": 3_000_000, "sha256": 3_000_000, "sha512": 1_500_000}
 _MOST_LANES: Final = 16  # each is a thread; a stored hash could ask for thousands
 _BCRYPT_LONGEST: Final = 72  # bytes that bcrypt looks at
+_NO_MEMORY: Final = error_to_str(-22)  # ARGON2_MEMORY_ALLOCATION_ERROR
 _SHORTEST_TAG: Final = 16  # bytes; an empty tag would equal whatever is computed
 _AES256_KEY: Final = 32
 
@@ -50,7 +52,11 @@ class StoredHash(Protocol):
         ...
 
     def matches(self, password: bytes) -> bool:
-        """Whether it is the hash of that password; one computation."""
+        """Whether it is the hash of that password; one computation.
+
+        Raises:
+            MemoryError: there is not enough; the password may be right.
+        """
         ...
 
 
@@ -72,7 +78,8 @@ class Argon2Hash:
         """See `StoredHash`."""
         try:
             return bool(argon2.PasswordHasher().verify(self.phc, password))
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError) as error:
+            refuse_without_memory(error)
             return False
 
 
@@ -142,20 +149,24 @@ class ScryptHash:
     def is_bearable(self) -> bool:
         """See `StoredHash`."""
         is_defined = self.n > 1 and self.n & (self.n - 1) == 0 and self.r > 0 and self.p > 0
+        is_defined = is_defined and self.n.bit_length() <= 16 * self.r
         is_light = self.n * self.r <= HEAVIEST_MEMORY * 1024 // 128
         return is_defined and is_light and self.n * self.r * self.p <= _HEAVIEST_SCRYPT
 
     def matches(self, password: bytes) -> bool:
         """See `StoredHash`."""
-        found = hashlib.scrypt(
-            password,
-            salt=self.salt,
-            n=self.n,
-            r=self.r,
-            p=self.p,
-            maxmem=self.memory + 2**20,
-            dklen=len(self.tag) if self.signer_key is None else _AES256_KEY,
-        )
+        try:
+            found = hashlib.scrypt(
+                password,
+                salt=self.salt,
+                n=self.n,
+                r=self.r,
+                p=self.p,
+                maxmem=self.memory + 2**20,
+                dklen=len(self.tag) if self.signer_key is None else _AES256_KEY,
+            )
+        except ValueError:  # nothing else is left to be wrong
+            raise MemoryError from None
         if self.signer_key is not None:
             aes = Cipher(algorithms.AES256(found), modes.CTR(bytes(16))).encryptor()
             found = aes.update(self.signer_key) + aes.finalize()
@@ -171,6 +182,12 @@ def read_hash(text: str) -> StoredHash | None:
             except ValueError:
                 return None
     return None
+
+
+def refuse_without_memory(error: Exception) -> None:
+    """Raise `MemoryError` if that is why argon2 gave up: to the library the hash is just wrong."""
+    if error.args[:1] == (_NO_MEMORY,):
+        raise MemoryError from None
 
 
 def is_bearable_argon2(memory: int, passes: int, lanes: int) -> bool:

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import argon2
-from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.exceptions import (
+    HashingError,
+    InvalidHashError,
+    VerificationError,
+    VerifyMismatchError,
+)
 
 from denizen.cores import cores
 from denizen.network import UNKNOWN, site_of
@@ -22,6 +27,7 @@ from denizen.passwords.foreign import (
     StoredHash,
     is_bearable_argon2,
     read_hash,
+    refuse_without_memory,
 )
 from denizen.passwords.queue import FairQueue, Place
 
@@ -107,7 +113,7 @@ class PasswordHasher:
             network: of the client that it is for; sites take turns.
 
         Raises:
-            OverloadedError: the queue is full.
+            OverloadedError: the queue is full, or there is no memory.
             ValueError: no text: nobody has checked it.
         """
         text = _encoded(password)
@@ -131,7 +137,7 @@ class PasswordHasher:
             place: in the queue, where one was taken before; else one is taken now.
 
         Raises:
-            OverloadedError: the queue is full.
+            OverloadedError: the queue is full, or there is no memory: the password may be right.
         """
         text = password.encode("utf-8", "surrogatepass")
         stored = self._dummy if password_hash is None or len(text) > _MAX_BYTES else password_hash
@@ -155,16 +161,16 @@ class PasswordHasher:
         self.queue.close()
 
     def _hashed(self, text: bytes) -> str:
-        found = self._argon2.hash(text)
+        try:
+            found = self._argon2.hash(text)
+        except HashingError as error:
+            refuse_without_memory(error)
+            raise
         self._count_evaluation()
         return found
 
     def _matches(self, stored: str, foreign: StoredHash | None, text: bytes) -> bool:
-        """Compare; a hash malformed beyond its header costs the library nothing, so a dummy does.
-
-        Where even the dummy can't be computed (no memory), that error goes up: the password may
-        be right.
-        """
+        """Compare; a hash malformed beyond its header costs nothing, so a dummy does."""
         if foreign is not None:
             is_match = foreign.matches(text)
             self._is_match(self._dummy, text)
@@ -180,6 +186,9 @@ class PasswordHasher:
             is_match = bool(self._argon2.verify(stored, text))
         except VerifyMismatchError:
             is_match = False
+        except VerificationError as error:
+            refuse_without_memory(error)
+            raise
         self._count_evaluation()
         return is_match
 

@@ -49,7 +49,8 @@ class Place:
         """Give what the work gives.
 
         Raises:
-            OverloadedError: the place was given to somebody who had less.
+            OverloadedError: the place was given to somebody who had less, or there was no memory
+                for the work, or for a thread.
         """
         self.work = work
         self._queue.line_up(self)
@@ -113,18 +114,25 @@ class FairQueue:
         """Give what the work gives.
 
         Raises:
-            OverloadedError: there was no room, or it was given to somebody who had less.
+            OverloadedError: there was no room, or as `Place.run`.
         """
         with self.place(network) as place:
             return await place.run(work)
 
     def line_up(self, place: Place) -> None:
-        """Have a place's work done when it is its turn; one that was given up is not."""
+        """Have a place's work done when it is its turn; one that was given up is not.
+
+        Raises:
+            OverloadedError: there is no thread for it.
+        """
         with self._lock:
             if place not in self._taken.get(place.network, {}):
                 return
             self._ready.setdefault(place.network, deque()).append(place)
-        self._threads.submit(self._take_turn)
+        try:
+            self._threads.submit(self._take_turn)
+        except RuntimeError:  # no thread can be started
+            raise OverloadedError from None
 
     def close(self) -> None:
         """End the threads; queued jobs are dropped, running ones end in their own time.
@@ -163,6 +171,9 @@ class FairQueue:
         began = time.perf_counter()
         try:
             result = place.work()
+        except MemoryError:
+            self._end(began)
+            place.future.set_exception(OverloadedError())
         except BaseException as error:  # noqa: BLE001  # whoever waits gets it
             self._end(began)
             place.future.set_exception(error)

@@ -161,7 +161,10 @@ async def test_t_hash_cost_beyond_a_second_is_known_and_never_computed(
     assert hasher.evaluations == 1
 
 
-@pytest.mark.parametrize("stored", ["scrypt$16383$salt$8$1$" + TAG, "scrypt$1$salt$8$1$" + TAG])
+@pytest.mark.parametrize(
+    "stored",
+    ["scrypt$16383$salt$8$1$" + TAG, "scrypt$1$salt$8$1$" + TAG, "scrypt$65536$salt$1$1$" + TAG],
+)
 def test_scrypt_with_an_undefined_cost_is_not_bearable(stored: str) -> None:
     """N is a power of two above one; the library would raise."""
     found = read_hash(stored)

@@ -1,10 +1,14 @@
 """The hash pool: one computation on every path, a queue bounded by time."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
+import argon2
 import pytest
+from argon2.exceptions import HashingError, VerificationError
+from argon2.low_level import error_to_str
 
 from denizen.errors import OverloadedError
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
@@ -71,6 +75,56 @@ async def test_strange_passwords_are_wrong_not_errors(
 
     assert not await hasher.verify(hashed, password)
     assert hasher.evaluations == 2
+
+
+@pytest.mark.parametrize("memory", [19456, 12288])
+async def test_password_is_never_wrong_for_want_of_memory(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    """The stored hash can't be computed now, the dummy could: refused, whatever its cost."""
+    parameters = Argon2Parameters(memory=memory, passes=2 if memory == 19456 else 3)
+    hashed = await PasswordHasher(slots=1, parameters=parameters).hash(PASSWORD)
+    verify = argon2.PasswordHasher.verify
+
+    def short(self: argon2.PasswordHasher, stored: str, password: bytes) -> bool:
+        if stored == hashed:
+            raise VerificationError(error_to_str(-22))
+        return verify(self, stored, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", short)
+    with pytest.raises(OverloadedError):
+        await hasher.verify(hashed, PASSWORD)
+
+
+async def test_password_is_not_hashed_without_memory(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused; it may be tried again."""
+
+    def short(*_: object) -> str:
+        raise HashingError(error_to_str(-22))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argon2.PasswordHasher, "hash", short)
+        with pytest.raises(OverloadedError):
+            await hasher.hash(PASSWORD)
+    assert await hasher.verify(await hasher.hash(PASSWORD), PASSWORD)
+
+
+async def test_no_more_threads_is_a_refusal(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a turn that never comes, and the next one is served."""
+
+    def none(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        with pytest.raises(OverloadedError):
+            await hasher.hash(PASSWORD)
+    assert hasher.queue.waiting == 0
+    assert await hasher.hash(PASSWORD)
 
 
 async def test_overlong_password_does_not_match_by_its_beginning(hasher: PasswordHasher) -> None:
