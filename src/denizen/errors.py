@@ -14,7 +14,7 @@
     ├── IdempotencyBusyError      a request with that Idempotency-Key is running
     ├── NotAllowedError           signed in, but the role does not reach this far
     ├── ThrottledError            too many tries of one kind; names the limit, and when to come back
-    └── OverloadedError           the hash pool's queue is full; try again in a moment
+    └── OverloadedError           too much at once: the hash pool's queue, exports; try later
 
 The data layer has a tree of its own (`denizen.db.errors`): taken values, stale versions, bad
 cursors and an unreachable database come from there. Each leaf of both has a stable `code`.
@@ -133,10 +133,14 @@ class ThrottledError(DenizenError):
 
 
 class OverloadedError(DenizenError):
-    """Raised when the hash pool's queue is full or memory is out; `retry_after` is in seconds."""
+    """Raised when the queue for hashing is full, memory is out, or too many exports are under way.
+
+    Attributes:
+        retry_after: in whole seconds.
+    """
 
     code = "overloaded"
 
     def __init__(self, retry_after: int = 1) -> None:
-        super().__init__(f"too many passwords are being hashed; try again in {retry_after} s")
+        super().__init__(f"too much is asked for at once; try again in {retry_after} s")
         self.retry_after = retry_after

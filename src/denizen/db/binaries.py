@@ -24,6 +24,7 @@ _INSTALLED: Final = (
     "opt/homebrew/opt/postgresql@*/bin",
 )
 _NAMESPACE: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+_OURS: Final = "DENIZEN_"
 _SERVICE_USERS: Final = ("postgres", "nobody")
 # Sent to PostgreSQL when the thread that started it is gone: it then shuts down cleanly, whatever
 # ended the parent. Set here, after the change of user, which would clear it.
@@ -65,11 +66,12 @@ class Launch:
     user: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Give what `subprocess` needs to become the user."""
+        """Give what `subprocess` needs to become the user, who learns no setting of ours."""
         if self.user is None:
-            return {}
+            return {"env": environment()}
         entry = pwd.getpwnam(self.user)
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        become = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return {"env": environment(), **become}
 
     def command(self, *program: str) -> list[str]:
         """Give the command line."""
@@ -90,6 +92,11 @@ class Launch:
             entry = pwd.getpwnam(self.user)
             for path in paths:
                 os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def environment() -> dict[str, str]:
+    """Give this process's environment without our settings: they hold secrets, for nobody else."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
 def find_binaries(bin_dir: Path | None = None, *, major: int | None = None) -> Binaries:

@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from denizen.db.binaries import Binaries, EmbeddedDatabaseError, Launch
+from denizen.db.binaries import Binaries, EmbeddedDatabaseError, Launch, environment
 
 
 class DumpError(EmbeddedDatabaseError):
@@ -41,13 +41,13 @@ def load(binaries: Binaries, url: str, path: Path) -> None:
 def _run(*command: str) -> None:
     """Run a program that ends when this process does."""
     # what is set for libpq would win over what the URL does not say
-    environment = {name: value for name, value in os.environ.items() if name[:2] != "PG"}
+    told = {name: value for name, value in environment().items() if name[:2] != "PG"}
     done = subprocess.run(  # noqa: S603  # PostgreSQL's own program
         [*Launch().guarded(*command), "--no-password"],
         capture_output=True,
         text=True,
         check=False,
-        env=environment,
+        env=told,
     )
     if done.returncode != 0:
         name, lines = Path(command[0]).name, done.stderr.strip().splitlines() or ["no word"]

@@ -14,6 +14,7 @@ from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.db.bulk import Sink, copy_out
 from denizen.db.model import table_of
+from denizen.errors import OverloadedError
 from denizen.exports.queries import Format, estimate_users, export_statement
 from denizen.parts import Parts
 from denizen.users.model import UserMixin
@@ -22,6 +23,9 @@ from denizen.users.queries import UserFilter
 U = TypeVar("U", bound=UserMixin)
 Watch = Callable[[int, int], None]
 EVERYBODY: Final = UserFilter()
+# Each holds a connection and a moment of the database for as long as its reader takes.
+AT_ONCE: Final = 2
+_RETRY: Final = 30  # seconds
 _MARK: Final = b"\xef\xbb\xbf"  # by which spreadsheets know UTF-8
 
 
@@ -31,6 +35,7 @@ class ExportScenarios(Generic[U]):
     def __init__(self, parts: Parts[U]) -> None:
         self._parts = parts
         self._db = parts.db
+        self._running = 0
 
     async def export_file(
         self,
@@ -53,6 +58,7 @@ class ExportScenarios(Generic[U]):
             watch: told how many are written, and about how many there are.
 
         Raises:
+            OverloadedError: as `export`.
             DataError: the database is out of reach.
             OSError: the file can't be written.
         """
@@ -90,8 +96,33 @@ class ExportScenarios(Generic[U]):
         it is broken off.
 
         Raises:
+            OverloadedError: too many are under way here.
             DataError: the database is out of reach.
         """
+        with self._turn():
+            await self._export(write, form, wanted, with_hashes=with_hashes, actor=actor)
+
+    def require_room(self) -> None:
+        """Refuse where as many exports are under way in this process as may be.
+
+        Raises:
+            OverloadedError: as many are.
+        """
+        if self._running >= AT_ONCE:
+            raise OverloadedError(_RETRY)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        self.require_room()
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def _export(
+        self, write: Sink, form: Format, wanted: UserFilter, *, with_hashes: bool, actor: Actor
+    ) -> None:
         facts = {"format": form, "with_hashes": with_hashes}
         audit = self._parts.tables.audit
         await self._db.run(

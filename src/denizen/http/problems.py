@@ -70,7 +70,7 @@ PROBLEMS: Final[dict[type[Exception], Problem]] = {
         429, "Too many requests", "Too many tries; wait as long as `Retry-After` says.", RETRY
     ),
     errors.OverloadedError: Problem(
-        503, "Overloaded", "Too many passwords are being checked; try again.", RETRY
+        503, "Overloaded", "Too much is asked for at once; try again.", RETRY
     ),
     db_errors.TakenError: Problem(409, "Conflict", "A value is already taken by another user."),
     db_errors.StaleVersionError: Problem(

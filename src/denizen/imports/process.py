@@ -12,6 +12,9 @@ import orjson
 
 from denizen.imports.reader import Batch, Job, receive
 
+# Of the environment, what Python and the system's libraries need; the rest holds the secrets of the
+# service, and the file is a stranger's.
+_NEEDED: Final = ("PYTHON", "LANG", "LC_", "LD_", "DYLD_", "TZ", "TMPDIR")
 _COMMAND: Final = (sys.executable, "-m", "denizen.imports.reader")
 
 
@@ -24,13 +27,12 @@ async def reading(job: Job) -> AsyncIterator[Callable[[], Awaitable[Batch | None
     Raises:
         FileError: when called: the file can't be read to its end.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(  # noqa: ASYNC220, S603  # a child and pipes, whatever the loop is
         _COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=environment,
+        env=_environment(),
     )
     with process:
         try:
@@ -39,6 +41,11 @@ async def reading(job: Job) -> AsyncIterator[Callable[[], Awaitable[Batch | None
         finally:
             process.kill()
             await asyncio.shield(asyncio.to_thread(process.wait))
+
+
+def _environment() -> dict[str, str]:
+    needed = {name: value for name, value in os.environ.items() if name.startswith(_NEEDED)}
+    return needed | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def _give(process: "subprocess.Popen[bytes]", text: bytes) -> None:

@@ -138,6 +138,16 @@ class Site:
             or host.hostname in _LOOPBACK
         )
 
+    async def let_in_again(self, visit: Visit, roles: Collection[Role] | None) -> None:
+        """Ask once more who is behind a visit that takes its time.
+
+        Raises:
+            NotSignedInError: they are signed out by now, or disabled.
+            NotAllowedError: they have none of these roles by now.
+        """
+        visit.user = await self._row_of(visit.request)
+        _require_role(visit, roles)
+
     async def missing(self, request: Request, error: Exception) -> Response:
         """Answer where there is no route: with a page to browsers, and else with a problem."""
         takes_pages = "text/html" in request.headers.get("accept", "")
@@ -153,7 +163,7 @@ class Site:
         visit = self._visit(request, page, None)
         try:
             visit = self._visit(request, page, await self._row_of(request))
-            _require_role(visit, page)
+            _require_role(visit, page.roles)
             if page.within is not None and visit.signed_in_at < visit.now - page.within:
                 return visit.finish(visit.lead_to_sign_in(again=True))
             if request.method == "POST" and page.act is not None:
@@ -197,8 +207,7 @@ class Site:
         if page.uploads is not None:
             async with receiving(request, page.uploads, visit.cookie) as (form, file):
                 visit.form, visit.file = form, file
-                visit.user = await self._row_of(request)  # it may have taken hours
-                _require_role(visit, page)
+                await self.let_in_again(visit, page.roles)  # it may have taken hours
                 return await self._try(visit, page)
         visit.form = await forms.read_form(request)
         forms.require_token(visit.cookie, visit.form.get(forms.TOKEN, ""))
@@ -260,8 +269,8 @@ class _PageRoute(Route):
         await super().handle(scope, receive, send)
 
 
-def _require_role(visit: Visit, page: Page) -> None:
-    if page.roles is not None and visit.me["role"] not in page.roles:
+def _require_role(visit: Visit, roles: Collection[Role] | None) -> None:
+    if roles is not None and visit.me["role"] not in roles:
         raise NotAllowedError
 
 

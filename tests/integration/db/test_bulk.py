@@ -126,3 +126,19 @@ async def test_many_rows_stream_in_flat_memory(db: DBSessionManager) -> None:
 
     assert passed == 16_200_000
     assert peak < 4_000_000
+
+
+async def test_sink_that_fails_leaves_a_connection_that_serves(db: DBSessionManager) -> None:
+    """In the midst of more than all buffers hold: it goes back, and the next one works."""
+
+    async def fail(_data: bytes) -> None:
+        raise RuntimeError("nobody reads")
+
+    statement = select(func.repeat("x", 80)).select_from(func.generate_series(1, 200_000))
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="nobody reads"):
+            async with db.make_connection() as connection:
+                await copy_out(connection, statement, fail, form="lines")
+
+    assert db.pool.in_use == 0
+    assert await _read(db, select(func.generate_series(1, 2)), "lines") == b"1\n2\n"

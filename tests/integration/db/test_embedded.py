@@ -556,6 +556,20 @@ def test_broken_cluster_is_told_from_its_log(
         assert _ask(server.app_url, "SELECT 1") == 1
 
 
+def test_server_knows_no_setting_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever can run a program in it learns no secret of ours from its environment."""
+    monkeypatch.setenv("DENIZEN_MAIL_URL", "smtp://canary")
+    monkeypatch.setenv("UNTOUCHED", "yes")
+    with _started(tmp_path / "data") as server:
+        _ask(server.superuser_url, "CREATE TABLE told (line text)")
+        _ask(server.superuser_url, "COPY told FROM PROGRAM 'env'")
+        told = _ask(server.superuser_url, "SELECT string_agg(line, ' ') FROM told")
+
+    assert ("UNTOUCHED=yes" in told, "DENIZEN_" in told) == (True, False)
+
+
 @on_linux
 def test_only_this_user_gets_in_and_only_by_the_socket(tmp_path: Path) -> None:
     """The socket's folder is 0700, the data folder shut, and no TCP port listens."""

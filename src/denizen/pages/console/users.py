@@ -35,6 +35,7 @@ class UserListPages:
 
     def __init__(self, site: Site) -> None:
         self._service = site.service
+        self._let_in_again = site.let_in_again
         site.add(USERS, self.show, **STAFF)
         site.add(f"{USERS}/new", self.show_new, self.create, **ADMINS)
         site.add(f"{CONSOLE}/export", None, self.export, acts_once=False, **ADMINS)
@@ -58,11 +59,14 @@ class UserListPages:
 
     async def export(self, visit: Visit) -> Response:
         """Give all users of the list as a file for a spreadsheet, never a hash."""
+        self._service.exports.require_room()  # said on a page, before the file begins
         listing = Listing.of(visit.form)
         source = functools.partial(
             self._service.exports.export, form="csv", wanted=listing.wanted, actor=visit.actor
         )
-        return Download(source, f"users-{visit.now:%Y-%m-%d}.csv", _CSV)
+        name = f"users-{visit.now:%Y-%m-%d}.csv"
+        let_in_again = functools.partial(self._let_in_again, visit, ADMINS["roles"])
+        return Download(source, name, _CSV, let_in_again=let_in_again)
 
     async def show_new(self, visit: Visit) -> Response:
         """Ask who it is; they choose their password."""
