@@ -20,7 +20,7 @@ def quota(root: Path = Path("/")) -> float:
         root: where the files of Linux' control groups (version 2) are.
     """
     smallest = math.inf
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         told = (root / "proc/self/cgroup").read_text("ascii")
         group = PurePosixPath(told.rpartition("0::/")[2].strip())
         for one in (group, *group.parents):

@@ -250,7 +250,8 @@ class EmbeddedServer:
         url = _url("postgres", self._socket_dir, "postgres")
         is_there = False
         while process.poll() is None and not is_there and not self._stopping.wait(0.1):
-            is_there = asyncio.run(_probe(url)) == "ready"
+            with contextlib.suppress(OSError):  # no file left for a socket: this thread goes on
+                is_there = asyncio.run(_probe(url)) == "ready"
         process.wait()
         return is_there
 
@@ -450,11 +451,11 @@ def _last_lines(log: Path) -> str:
 async def _probe(url: str) -> Literal["ready", "starting", "away"]:
     try:
         connection = await _connect(url)
+        await connection.close()
     except asyncpg.CannotConnectNowError:
         return "starting"
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return "away"
-    await connection.close()
     return "ready"
 
 

@@ -179,9 +179,8 @@ def _pooler(settings: Settings, *, is_pooled: bool) -> Finding:
     return Finding("ok", "connections", "pooler")
 
 
-def search(facts: Any) -> Iterator[Finding]:
+def search(facts: Any) -> Finding:
     """See whether a search by parts has its indexes."""
     if facts["has_trigrams"]:
-        yield Finding("ok", "search", "search")
-    else:
-        yield Finding("warn", "search", "search_slow")
+        return Finding("ok", "search", "search")
+    return Finding("warn", "search", "search_slow")

@@ -56,7 +56,7 @@ async def examine(
         database.roles(facts, has_one_role=owns),
         database.connections(facts, settings, is_pooled=told.is_pooled),
         _clock(told.drift),
-        *(database.search(facts) if is_up_to_date else ()),
+        *([database.search(facts)] if is_up_to_date else []),
         _mail(settings),
         _passwords(settings),
         _throttle(settings),

@@ -3,6 +3,7 @@
 Both the API's Idempotency-Key and the forms of the pages stand on them.
 """
 
+import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -41,13 +42,13 @@ class Claims:
             IdempotencyMismatchError: the key was used for another request.
             IdempotencyBusyError: a request with this key is running.
         """
-        left = self._left.pop(claim.of, None)
-        if left is not None:
-            await self.give_back(left)
+        left = self._left.get(claim.of)
+        if left is not None and await self._release(left) and self._left.get(claim.of) is left:
+            del self._left[claim.of]
         now = self._clock.db_now
         try:
             return await self._db.run(lambda db: claim_key(db, self._keys, claim, now))
-        except OutcomeUnknownError:
+        except (OutcomeUnknownError, asyncio.CancelledError):  # which a commit outlasts
             await self.give_back(replace(claim, is_sure=False))
             raise
 
@@ -75,9 +76,9 @@ class Claims:
         again; of a process that dies, the lease ends.
         """
         if not await self._release(claim):
-            while len(self._left) >= _LEFT_MAX:
-                del self._left[next(iter(self._left))]
             self._left[claim.of] = claim
+            while len(self._left) > _LEFT_MAX:
+                del self._left[next(iter(self._left))]
 
     async def _release(self, claim: Claim) -> bool:
         """Tell whether it is done; what nobody knows is done again: that does no harm."""

@@ -53,7 +53,7 @@ _OF_A_PROCESS: Final = (
     Family("denizen_replica_misses", "counter", (), "Reads that no replica could answer."),
     Family("denizen_hashes", "counter", (), "Password hashes computed."),
     Family("denizen_hashes_refused", "counter", (), "Hashes refused since the queue was full."),
-    Family("denizen_hash_queue_waiting", "gauge", (), "Hashes that wait for a core."),
+    Family("denizen_hash_queue_waiting", "gauge", (), "Places taken in the queue for hashing."),
     Family("denizen_hash_queue_running", "gauge", (), "Hashes that are being computed."),
     Family("denizen_throttled", "counter", ("limit",), "Tries refused, by the limit reached."),
     Family(

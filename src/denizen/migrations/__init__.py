@@ -6,6 +6,7 @@ million rows to answer: whoever only asks whether the schema is current does wit
 """
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -75,15 +76,16 @@ async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> P
         serving_role: the role that serves, when it is another: it gets what it needs, no more.
 
     Raises:
-        ConflictError: somebody held a table all the time.
+        ConflictError: somebody held a table, or was migrating, all the time.
         UnavailableError: the database is out of reach.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = math.inf  # from the first conflict on: the steps themselves may take long
     while True:
         try:
             return await _migrate(db, serving_role)
         except ConflictError:
-            if time.monotonic() > deadline:
+            deadline = min(deadline, time.monotonic() + _PATIENCE)
+            if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(_PAUSE)
 

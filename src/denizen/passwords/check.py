@@ -67,8 +67,9 @@ async def check(
         try:
             await _spend(parts, key, network_of(actor.address), limit)
         except SignInFailedError:
-            # as long as a hash would take: whether anybody signs in from there is not to be timed
+            # about as long as a hash would take: else the time told who signs in from there
             await asyncio.sleep(parts.hasher.queue.wait)
+            place.require()
             raise
     stored = None if user is None else user.hashed_password
     is_match = await parts.hasher.verify(stored, normalise(password), place=place)

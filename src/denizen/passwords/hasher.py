@@ -72,9 +72,7 @@ class PasswordHasher:
     Attributes:
         evaluations: computations of today's argon2 done so far; equal on every path that can be
             compared.
-        waiting: jobs in the queue.
-        running: jobs being computed.
-        refused: jobs turned away since the queue was full.
+        queue: before the threads.
     """
 
     def __init__(
@@ -147,7 +145,9 @@ class PasswordHasher:
         foreign = known if self.needs_rehash(stored) else None
         text = text[:_MAX_BYTES]
         with contextlib.nullcontext(place) if place else self.place(UNKNOWN) as taken:
-            return await taken.run(lambda: self._matches(stored, foreign, text))
+            return await taken.run(
+                lambda: self._matches(stored, foreign, text), is_usual=foreign is None
+            )
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash has another cost than today's, or is none."""

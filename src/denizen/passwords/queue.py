@@ -23,7 +23,6 @@ from denizen.errors import OverloadedError
 
 T = TypeVar("T")
 _FIRST_GUESS: Final = 0.03  # seconds for a job, until one was measured
-_LONGEST: Final = 0.1  # seconds that count of a job: a heavy hash of old closes the queue to nobody
 _NICENESS: Final = 10
 
 
@@ -34,6 +33,7 @@ class Place:
         self._queue = queue
         self.network = network
         self.work: Callable[[], Any]
+        self.is_usual = True
         self.future: Future[Any] = Future()
 
     def require(self) -> None:
@@ -45,14 +45,19 @@ class Place:
         if self.future.done():
             raise OverloadedError
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], *, is_usual: bool = True) -> T:
         """Give what the work gives.
+
+        Args:
+            work: done in a thread.
+            is_usual: whether its time says anything of the others'; a heavy one closes the queue
+                to nobody.
 
         Raises:
             OverloadedError: the place was given to somebody who had less, or there was no memory
                 for the work, or for a thread.
         """
-        self.work = work
+        self.work, self.is_usual = work, is_usual
         self._queue.line_up(self)
         result: T = await asyncio.wrap_future(self.future)
         return result
@@ -83,8 +88,9 @@ class FairQueue:
 
     @property
     def wait(self) -> float:
-        """Seconds that a job which came now would take, by the running mean."""
-        return self._mean * (1 + self.waiting / self._slots)
+        """Seconds until the job of whoever has the latest place is done, by the running mean."""
+        before = max(0, self.waiting - 1) + self.running
+        return self._mean * (1 + before / self._slots)
 
     @contextlib.contextmanager
     def place(self, network: str) -> Iterator[Place]:
@@ -135,7 +141,7 @@ class FairQueue:
             raise OverloadedError from None
 
     def close(self) -> None:
-        """End the threads; queued jobs are dropped, running ones end in their own time.
+        """End the threads; places are given up, running jobs end in their own time.
 
         A job that comes later starts new ones: an app may be started again.
         """
@@ -143,8 +149,11 @@ class FairQueue:
         ended.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             dropped = [place for places in self._taken.values() for place in places]
+            for place in dropped:
+                self._leave(place)
         for place in dropped:
-            place.future.cancel()
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                place.future.set_exception(OverloadedError())
 
     def _new_threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(
@@ -172,13 +181,13 @@ class FairQueue:
         try:
             result = place.work()
         except MemoryError:
-            self._end(began)
+            self._end(place, began)
             place.future.set_exception(OverloadedError())
         except BaseException as error:  # noqa: BLE001  # whoever waits gets it
-            self._end(began)
+            self._end(place, began)
             place.future.set_exception(error)
         else:
-            self._end(began)
+            self._end(place, began)
             place.future.set_result(result)
 
     def _next(self) -> Place | None:
@@ -191,11 +200,12 @@ class FairQueue:
         self._leave(place)
         return place
 
-    def _end(self, began: float) -> None:
+    def _end(self, place: Place, began: float) -> None:
         took = time.perf_counter() - began
         with self._lock:
             self.running -= 1
-            self._mean += (min(took, _LONGEST) - self._mean) / 8
+            if place.is_usual:
+                self._mean += (took - self._mean) / 8
 
     def _leave(self, place: Place) -> None:
         taken, ready = self._taken.get(place.network, {}), self._ready.get(place.network, deque())

@@ -117,7 +117,8 @@ class PasswordScenarios(Generic[U]):
             row = await require_live(db, tables.tokens, purpose, token, now)
             return self._require(await self._parts.user_model.get_by_id(db, row.user_id))
 
-        hashed = await self._hash(await self._db.run(look, read_only=True), password, actor)
+        checked = self._checked(await self._db.run(look, read_only=True), password)
+        hashed = await self._parts.hasher.hash(checked, network_of(actor.address))
 
         async def unit(db: Db) -> None:
             model = self._parts.user_model
@@ -153,9 +154,10 @@ class PasswordScenarios(Generic[U]):
         """
         user = await self._user(user_id)
         await require_current_password(self._parts, user, current, actor)
+        checked = self._checked(user, new)
         if self._parts.throttled:
             await pay(self._parts, [(PASSWORD_CHANGE, str(user.id))])
-        hashed = await self._hash(user, new, actor)
+        hashed = await self._parts.hasher.hash(checked, network_of(actor.address))
 
         async def unit(db: Db) -> None:
             locked = await lock_checked(db, self._parts, user)
@@ -183,11 +185,9 @@ class PasswordScenarios(Generic[U]):
         )
         await record(db, tables.audit, "password.changed", actor, user.id)
 
-    async def _hash(self, user: U, password: str, actor: Actor) -> str:
+    def _checked(self, user: U, password: str) -> str:
         words = (user.email, user.username, *self._parts.context_words)
-        minimum = self._parts.password_min
-        checked = check_password(password, minimum=minimum, own_words=words)
-        return await self._parts.hasher.hash(checked, network_of(actor.address))
+        return check_password(password, minimum=self._parts.password_min, own_words=words)
 
     async def _user(self, user_id: uuid.UUID) -> U:
         model = self._parts.user_model

@@ -253,6 +253,12 @@ async def list_networks(db: Db, networks: Table, user_id: uuid.UUID) -> Sequence
     return (await db.execute(theirs.order_by(networks.c.last_used_at.desc()))).all()
 
 
+async def has_signed_in(db: Db, networks: Table, user_id: uuid.UUID) -> bool:
+    """Whether somebody has signed in within a year."""
+    theirs = select(networks.c.user_id).where(networks.c.user_id == user_id).limit(1)
+    return await db.scalar(theirs) is not None
+
+
 async def purge_over(db: Db, sessions: Table, now: Instant) -> int:
     """Remove sessions that stand idle; whose time is over will, for nothing is seen of it."""
     is_idle = sessions.c.last_seen_at <= now - literal(IDLE_LIFE, Interval)

@@ -37,7 +37,10 @@ U = TypeVar("U", bound=UserMixin)
 
 @dataclass(frozen=True, slots=True)
 class Started(Generic[U]):
-    """A fresh session: its token, shown this once, its absolute end, and whose it is."""
+    """A fresh session: its token, shown this once, its absolute end, and whose it is.
+
+    The user has the columns, and is detached: nothing else was read.
+    """
 
     token: Token
     expires_at: datetime

@@ -12,7 +12,7 @@ from denizen.db.unit import Db
 from denizen.mail.message import Kind
 from denizen.mail.queries import enqueue, forget_notices
 from denizen.parts import Parts
-from denizen.sessions.queries import end_all_sessions
+from denizen.sessions.queries import end_all_sessions, has_signed_in
 from denizen.tokens.model import Purpose
 from denizen.tokens.queries import void
 from denizen.tokens.voiding import void_links
@@ -60,9 +60,9 @@ async def change(
         await forget_notices(db, tables.outbox, user.id)
         await void_links(db, tables, user)
         await void(db, tables.tokens, user.id, Purpose.EMAIL_UNDO)
-        # else nobody has said that the mailbox is theirs; who has a password has used the account,
-        # and would hear nothing of one who first took the confirmation away
-        if before["email_verified"] or user.hashed_password is not None:
+        # else nobody has said that the mailbox is theirs; who has signed in did, and would hear
+        # nothing of one who first took the confirmation away
+        if before["email_verified"] or await has_signed_in(db, tables.networks, user.id):
             await _tell_of_move(db, parts, user, before["email"])
         await welcome(db, parts, user, actor)
     after = facts_of(user)

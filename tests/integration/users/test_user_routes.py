@@ -250,10 +250,11 @@ async def test_old_address_is_told_that_an_admin_gave_another(
 
 
 async def test_confirmation_taken_away_first_keeps_nothing_from_the_old_address(
-    admin: Api, denizen: Denizen[UserModel], post: Post
+    admin: Api, anonymous: Api, denizen: Denizen[UserModel], post: Post
 ) -> None:
-    """Who has a password has used the account, and hears that it goes elsewhere."""
+    """Who has signed in has used the mailbox, and hears that the account goes elsewhere."""
     user = await a_user(denizen, password=PASSWORD)
+    await anonymous.signed_in(user.email, PASSWORD)
     for change in ({"email_verified": False}, {"email": "x@example.com", "email_verified": True}):
         assert (await admin.patch(f"/v1/users/{user.id}", json=change)).status_code == 200
 

@@ -92,7 +92,7 @@ class Process:
     Attributes:
         version: of the program.
         running: passwords being hashed.
-        waiting: those in the queue.
+        waiting: places taken in the queue for that.
         refused: those turned away so far.
         open: connections to the database.
         busy: those that are in use.
