@@ -26,7 +26,7 @@ serve: $(VENV)/installed ## run the service for development (PORT=8000 DATA_DIR=
 
 # another major than the wheel's, where the machine has one
 OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
-ON_DATABASE := $(addprefix tests/integration/,db users sessions host imports exports test_migrations.py test_sketch.py)
+ON_DATABASE := $(addprefix tests/integration/,db users host test_migrations.py test_sketch.py)
 
 test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
 	$(BIN)/python -m pytest -n auto

@@ -42,7 +42,7 @@ LISTED: Final = 20_000 if QUICK else 1_000_000
 ROUNDS: Final = 3 if QUICK else 7
 STORMS: Final = 2 if QUICK else 5
 SECONDS: Final = 2.0 if QUICK else 4.0
-IN_A_STORM: Final = (OURS, "fastapi-users 15.0.5, database tokens", "better-auth 1.7.25")
+IN_A_STORM: Final = (HAND, OURS, "fastapi-users 15.0.5, database tokens", "better-auth 1.7.25")
 _WRK: Final = """\
 local requests = {{
 {requests}
@@ -228,8 +228,9 @@ def _goals(figures: Figures) -> Iterator[tuple[str, str]]:
     ratio = figures["get_by_id"]
     yield f"get_by_id: {ratio:.2f} of the same ORM read by hand", "<=1.3"
     storms = figures["storm"][OURS]
-    limits = [one["alone_s"] * one["hash_seconds"] / figures["cores"] for one in storms]
-    yield f"sign-ins alone: {statistics.median(limits):.2f} of cores / time of a hash", ">=0.9"
+    ours, by_hand = (_of_the_limit(figures, name) for name in (OURS, HAND))
+    said = f"{ours:.2f} of cores / time of a hash (by hand: {by_hand:.2f})"
+    yield f"sign-ins alone: {said}", ">=0.9"
     worst = statistics.median(one["storm_p99_ms"] for one in storms)
     yield f"reads in a storm: p99 {worst:.0f} ms", "<=100 ms"
     kept = statistics.median(one["storm_reads_s"] / one["calm_reads_s"] for one in storms)
@@ -248,6 +249,13 @@ def _goals(figures: Figures) -> Iterator[tuple[str, str]]:
     filtered = max(one["filtered"] for one in searches)
     yield f"search with a filter: slowest p95 {filtered:.0f} ms", "<=500 ms"
     yield f"second start: {figures['second_start_s']:.2f} s to the first answer", "<=3 s"
+
+
+def _of_the_limit(figures: Figures, name: str) -> float:
+    """Give what part of the sign-ins a second that the cores could hash a program had alone."""
+    rounds = figures["storm"][name]
+    found = (one["alone_s"] * one["hash_seconds"] / figures["cores"] for one in rounds)
+    return float(statistics.median(found))
 
 
 def _spread(mine: list[float], theirs: list[float]) -> str:

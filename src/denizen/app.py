@@ -23,6 +23,7 @@ from denizen.audit.routes import AuditRoutes
 from denizen.audit.scenarios import AuditScenarios
 from denizen.backups.scenarios import BackupScenarios
 from denizen.clock import Clock
+from denizen.cores import cores
 from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
@@ -60,7 +61,7 @@ from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.selections.scenarios import SelectionScenarios
 from denizen.sessions.routes import SessionRoutes
 from denizen.sessions.scenarios import SessionScenarios
-from denizen.settings import Settings, SettingsError, cores
+from denizen.settings import Settings, SettingsError
 from denizen.tables import Tables
 from denizen.tokens.scenarios import TokenScenarios
 from denizen.users.model import UserMixin, UserModel

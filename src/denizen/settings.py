@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from denizen.cores import cores
 from denizen.db.engine import DatabaseSettings, DatabaseUrlError, describe_url, parse_url
 from denizen.mail.address import Sender
 from denizen.mail.server import MailServer, describe_mail_url, parse_mail_url
@@ -88,11 +89,6 @@ def _check_origin(value: str) -> str:
 def _expand_home(folder: Path) -> Path:
     """Read `~`, which no shell reads in a `.env` file; one that nobody has stays as it is."""
     return Path(os.path.expanduser(folder))  # noqa: PTH111  # the method of Path raises then
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # scheme, host (international names as xn--), port, path; no login, no query, no fragment

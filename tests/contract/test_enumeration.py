@@ -19,6 +19,7 @@ from denizen.app import Denizen
 from denizen.mail import queue
 from denizen.mail.queries import enqueue
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
+from denizen.passwords.queue import Place
 from denizen.throttle.model import MAIL_ADDRESS, SIGN_IN_ACCOUNT
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
@@ -295,8 +296,8 @@ async def test_control_without_the_dummy_hash_the_classes_part(
     """With the dummy taken out, accounts with a password stand out: the eye sees."""
     verify = denizen.hasher.verify
 
-    async def without_dummy(stored: str | None, password: str, network: str) -> bool:
-        return stored is not None and await verify(stored, password, network)
+    async def without_dummy(stored: str | None, password: str, *, place: Place) -> bool:
+        return stored is not None and await verify(stored, password, place=place)
 
     monkeypatch.setattr(denizen.hasher, "verify", without_dummy)
 

@@ -29,6 +29,7 @@ from denizen.errors import (
     TokenInvalidError,
 )
 from denizen.mail.errors import TemporaryMailError
+from denizen.passwords.queue import Place
 from denizen.settings import Settings
 from denizen.tables import Tables
 from denizen.users.model import UserModel
@@ -188,8 +189,8 @@ async def test_reset_during_an_act_with_the_old_password_wins(
     await _send_all(service)
     verify = service.hasher.verify
 
-    async def verify_slowly(stored: str | None, password: str, network: str) -> bool:
-        found = await verify(stored, password, network)
+    async def verify_slowly(stored: str | None, password: str, *, place: Place) -> bool:
+        found = await verify(stored, password, place=place)
         await service.passwords.confirm_reset(post.tokens(A)[-1], NEW)
         return found
 
@@ -213,7 +214,7 @@ async def test_stolen_session_guesses_a_hundred_passwords_from_wherever(
     ann = await a_user(service, email=A, password=PASSWORD)
     hashed = 0
 
-    async def wrong(*_: str | None) -> bool:
+    async def wrong(*_: object, place: Place) -> bool:
         nonlocal hashed
         hashed += 1
         return False
@@ -246,7 +247,7 @@ async def test_tries_at_an_exhausted_account_are_paid_for(
 ) -> None:
     """Who knocks on a shut door is told to wait, and fills no log."""
 
-    async def wrong(*_: str | None) -> bool:
+    async def wrong(*_: object, place: Place) -> bool:
         return False
 
     monkeypatch.setattr(service.hasher, "verify", wrong)

@@ -56,7 +56,6 @@ _READY_PATIENCE: Final = 30.0
 _RECOVERY_PATIENCE: Final = 600.0  # while the server says that it is starting up
 _LOCK_PATIENCE: Final = 600.0
 _STOP_PATIENCE: Final = 30.0
-_ALIVE: Final = 1.0  # seconds after which a server that ended did not fail to start
 _LOG_MAX: Final = 10 * 1024 * 1024
 _BASE_OPTIONS: Final = (
     "listen_addresses=",
@@ -240,13 +239,20 @@ class EmbeddedServer:
         """Start the server again whenever it ends by itself, sooner at first than later."""
         pause = 0.2
         while not self._stopping.is_set():
-            began = time.monotonic()
             self._process = process = self._spawn()
             if self._stopping.is_set():
                 _end(process)
-            process.wait()
-            pause = 0.2 if time.monotonic() - began > _ALIVE else min(pause * 2, 5.0)
+            pause = 0.2 if self._outlive(process) else min(pause * 2, 5.0)
             self._stopping.wait(pause)
+
+    def _outlive(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Wait until the server ends, and tell whether it was there for anybody before."""
+        url = _url("postgres", self._socket_dir, "postgres")
+        is_there = False
+        while process.poll() is None and not is_there and not self._stopping.wait(0.1):
+            is_there = asyncio.run(_probe(url)) == "ready"
+        process.wait()
+        return is_there
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         handle = os.open(self._log, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)

@@ -5,30 +5,23 @@ unit of work, into which the scenario joins its own, and the answer is stored in
 was lost on its way is repeated, and an effect that was rolled back leaves the key free.
 """
 
-import contextlib
 import hashlib
 import uuid
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from fastapi import Request, Response
-from sqlalchemy import Row
 
-from denizen.clock import Clock
-from denizen.db.errors import DataError, OutcomeUnknownError
 from denizen.db.manager import DBSessionManager
 from denizen.db.unit import Db
-from denizen.errors import IdempotencyBusyError, InvalidError, Issue
-from denizen.idempotency.queries import Claim, claim_key, keep_answer, release_key
+from denizen.errors import InvalidError, Issue
+from denizen.idempotency.claims import Claims
+from denizen.idempotency.queries import Claim
 from denizen.parts import Parts
 
 HEADER: Final = "idempotency-key"
 KEY_MAX: Final = 255
-_RELEASES: Final = 3  # tries, of which nobody knows the outcome
-_LEFT_MAX: Final = 1000  # claims; of more than that the lease will end
 _METHODS: Final = frozenset({"POST", "PATCH", "PUT", "DELETE"})
 _SECRETS: Final = frozenset({"password", "current_password", "new_password", "token"})
 _KEPT_HEADERS: Final = ("content-type", "etag", "location")
@@ -51,10 +44,8 @@ class Once:
     """
 
     def __init__(self, parts: Parts[Any]) -> None:
-        self.db: DBSessionManager = parts.db
-        self.keys = parts.tables.idempotency
-        self.clock: Clock = parts.clock
-        self._left: deque[Claim] = deque(maxlen=_LEFT_MAX)
+        self.claims = Claims(parts)
+        self._db: DBSessionManager = parts.db
 
     async def run(self, request: Request, handle: Handle) -> Response:
         """Give the handler's answer, or the one that the same request got before.
@@ -76,50 +67,19 @@ class Once:
             return response
 
         try:
-            return await self.db.run(unit)
+            return await self._db.run(unit)
         except Replayed as replayed:
             return replayed.response
         except BaseException:
-            await attempt.release()
+            if attempt.claim is not None:
+                await self.claims.give_back(attempt.claim)
             raise
-
-    async def release(self, claim: Claim) -> None:
-        """Give a claim back, or remember it while the database is away."""
-        if not await self._give_back([claim]):
-            self._left.append(claim)
-
-    async def settle(self) -> bool:
-        """Give back what is remembered; tell whether that was anything."""
-        left = tuple(self._left)
-        if not left or not await self._give_back(left):
-            return False
-        for claim in left:
-            with contextlib.suppress(ValueError):  # somebody else did the same meanwhile
-                self._left.remove(claim)
-        return True
-
-    async def _give_back(self, claims: Sequence[Claim]) -> bool:
-        """Tell whether it is done; what nobody knows is done again: that does no harm."""
-
-        async def unit(db: Db) -> None:
-            for claim in claims:
-                await release_key(db, self.keys, claim)
-
-        for _ in range(_RELEASES):
-            try:
-                await self.db.run(unit)
-            except OutcomeUnknownError:
-                continue
-            except DataError:
-                return False
-            return True
-        return False
 
     async def _keep(self, db: Db, claim: Claim, response: Response) -> None:
         kept = {n: response.headers[n] for n in _KEPT_HEADERS if n in response.headers}
         body = bytes(response.body)
         status = response.status_code
-        await keep_answer(db, self.keys, claim, status=status, headers=kept, body=body)
+        await self.claims.keep(db, claim, status=status, headers=kept, body=body)
 
 
 class Attempt:
@@ -146,29 +106,11 @@ class Attempt:
             return
         fingerprint = await _fingerprint(self._request)
         claim = Claim(principal_id, self._key, fingerprint, uuid.uuid4())
-        try:
-            row = await self._take(claim)
-        except IdempotencyBusyError:
-            if not await self._once.settle():  # it may be one that was never given back
-                raise
-            row = await self._take(claim)
+        row = await self._once.claims.take(claim)
         if row is not None:
             headers = {**row.headers, "Idempotency-Replayed": "true"}
             raise Replayed(Response(row.body, row.status, headers=headers))
         self.claim = claim
-
-    async def _take(self, claim: Claim) -> Row[Any] | None:
-        keys, now = self._once.keys, self._once.clock.db_now
-        try:
-            return await self._once.db.run(lambda db: claim_key(db, keys, claim, now))
-        except OutcomeUnknownError:
-            self.claim = replace(claim, is_sure=False)  # if it stands it is to be given back
-            raise
-
-    async def release(self) -> None:
-        """Let the same request be tried again, at the latest when the lease ends."""
-        if self.claim is not None:
-            await self._once.release(self.claim)
 
 
 async def _fingerprint(request: Request) -> bytes:

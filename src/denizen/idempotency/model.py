@@ -11,7 +11,8 @@ from sqlalchemy.schema import SchemaItem
 from denizen.db.model import companion
 
 KEPT: Final = timedelta(hours=24)
-# After that whoever claimed it is dead, or will find its claim gone: no request takes so long.
+# After that whoever claimed it is dead, or will find its claim gone: the deadlines of a request are
+# shorter, and an upload claims when its file is there.
 LEASE: Final = timedelta(seconds=20)
 
 

@@ -6,6 +6,7 @@ knows that it did not.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,11 @@ class Claim:
     id: uuid.UUID
     is_sure: bool = True
 
+    @property
+    def of(self) -> tuple[uuid.UUID, bytes]:
+        """Whose key, and which."""
+        return self.principal_id, self.key_digest
+
 
 async def claim_key(db: Db, keys: Table, claim: Claim, now: Instant) -> Row[Any] | None:
     """Claim a key; None when it is ours now, or else the row with the answer that was given.
@@ -80,7 +86,7 @@ async def claim_key(db: Db, keys: Table, claim: Claim, now: Instant) -> Row[Any]
 
 
 async def keep_answer(
-    db: Db, keys: Table, claim: Claim, *, status: int, headers: dict[str, str], body: bytes
+    db: Db, keys: Table, claim: Claim, *, status: int, headers: Mapping[str, str], body: bytes
 ) -> None:
     """Store the answer in the transaction of the effect.
 
@@ -89,7 +95,7 @@ async def keep_answer(
             stand.
     """
     mine = (*_same_key(keys, claim), keys.c.claim_id == claim.id, keys.c.status.is_(None))
-    values = {"status": status, "headers": headers, "body": body}
+    values = {"status": status, "headers": dict(headers), "body": body}
     result: Any = await db.execute(update(keys).where(*mine).values(values))
     if not result.rowcount:
         raise IdempotencyBusyError

@@ -8,12 +8,11 @@ million rows to answer: whoever only asks whether the schema is current does wit
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from types import ModuleType
 from typing import Final
 
 from sqlalchemy import Connection, inspect, quoted_name, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from denizen.db.errors import is_missing_table
 from denizen.db.manager import DBSessionManager, translating
@@ -55,7 +54,7 @@ async def plan(db: DBSessionManager) -> Plan:
         UnavailableError: the database is out of reach.
     """
     async with db.make_connection() as connection:
-        return Plan(*await connection.run_sync(_steps().plan))
+        return await _plan(connection)
 
 
 async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> Plan:
@@ -73,9 +72,11 @@ async def migrate(db: DBSessionManager, *, serving_role: str | None = None) -> P
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        done = Plan(*await connection.run_sync(_steps().plan))
+        done = await _plan(connection)
         if done.steps:
-            await connection.run_sync(_steps().upgrade)
+            from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
+
+            await connection.run_sync(steps.upgrade)
         await connection.run_sync(_grant, serving_role)
         return done
 
@@ -128,10 +129,10 @@ def _known() -> frozenset[str]:
     return frozenset(f.name.partition("_")[0] for f in versions if f.name[0].isdecimal())
 
 
-def _steps() -> ModuleType:
+async def _plan(connection: AsyncConnection) -> Plan:
     from denizen.migrations import steps  # noqa: PLC0415  # as the module's docstring says
 
-    return steps
+    return await connection.run_sync(steps.plan)
 
 
 def _grant(connection: Connection, role: str | None) -> None:

@@ -9,17 +9,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from denizen.migrations import head, is_known
+from denizen.migrations import Plan, head, is_known
 
 
-def plan(connection: Connection) -> tuple[str | None, str, tuple[str, ...]]:
+def plan(connection: Connection) -> Plan:
     """Give where the schema is, where it should be, and the steps between, oldest first."""
     current = MigrationContext.configure(connection).get_current_revision()
     if current is not None and not is_known(current):
-        return current, head(), ()  # a newer program was here
+        return Plan(current, head(), ())  # a newer program was here
     scripts = ScriptDirectory.from_config(_config())
     steps = [s for s in scripts.iterate_revisions("head", current or "base") if s is not None]
-    return current, head(), tuple(f"{step.revision} {step.doc}" for step in reversed(steps))
+    return Plan(current, head(), tuple(f"{step.revision} {step.doc}" for step in reversed(steps)))
 
 
 def upgrade(connection: Connection) -> None:

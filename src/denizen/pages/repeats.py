@@ -8,12 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from denizen.clock import Clock
-from denizen.db.errors import DataError
 from denizen.db.manager import DBSessionManager
 from denizen.db.unit import Db
 from denizen.errors import IdempotencyBusyError
-from denizen.idempotency.queries import Claim, claim_key, keep_answer, release_key
+from denizen.idempotency.claims import Claims
+from denizen.idempotency.queries import Claim
 from denizen.parts import Parts
 
 _PATIENCE: Final = 100  # looks at a request that is still running
@@ -37,8 +36,7 @@ class Repeats:
 
     def __init__(self, parts: Parts[Any]) -> None:
         self._db: DBSessionManager = parts.db
-        self._keys = parts.tables.idempotency
-        self._clock: Clock = parts.clock
+        self._claims = Claims(parts)
 
     async def run(
         self, whose: uuid.UUID, form: bytes, act: Callable[[Db], Awaitable[Left]]
@@ -58,21 +56,19 @@ class Repeats:
         async def unit(db: Db) -> None:
             left = await act(db)
             told = {"location": left.path, "flash": left.said}
-            await keep_answer(db, self._keys, claim, status=303, headers=told, body=b"")
+            await self._claims.keep(db, claim, status=303, headers=told)
 
         try:
             await self._db.run(unit)
         except BaseException:
-            with contextlib.suppress(DataError):
-                await self._db.run(lambda db: release_key(db, self._keys, claim))
+            await self._claims.give_back(claim)
             raise
         return None
 
     async def _claim(self, claim: Claim) -> Left | None:
-        now = self._clock.db_now  # no instant, but the words for it in a statement
         for _ in range(_PATIENCE):
             with contextlib.suppress(IdempotencyBusyError):
-                row = await self._db.run(lambda db: claim_key(db, self._keys, claim, now))
+                row = await self._claims.take(claim)
                 return None if row is None else Left(row.headers["location"], row.headers["flash"])
             await asyncio.sleep(_PAUSE)
         raise IdempotencyBusyError

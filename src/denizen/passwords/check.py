@@ -12,6 +12,7 @@ from denizen.db.unit import Db
 from denizen.errors import PasswordWrongError, SignInFailedError, ThrottledError
 from denizen.network import network_of
 from denizen.parts import Parts
+from denizen.passwords.queue import Place
 from denizen.passwords.rules import normalise
 from denizen.throttle.model import (
     AGAIN_ACCOUNT,
@@ -30,7 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 async def check(
-    parts: Parts[U], user: U | None, key: str, password: str, actor: Actor, *, limit: Limit
+    parts: Parts[U],
+    user: U | None,
+    key: str,
+    password: str,
+    actor: Actor,
+    *,
+    limit: Limit,
+    place: Place,
 ) -> bool:
     """Whether the password is that user's; for nobody, and for who has none, it is not.
 
@@ -45,18 +53,18 @@ async def check(
         actor: who tries, from where.
         limit: on failures in a row at this address, or, from a network where the owner has signed
             in before, on those from there: strangers' failures elsewhere don't count.
+        place: in the queue for hashing; who comes when it is full neither reads nor pays.
 
     Raises:
         SignInFailedError: too many failures in a row at this address; nothing was computed.
         ThrottledError: too many tries from there.
-        OverloadedError: too many are being hashed.
+        OverloadedError: the place was given to somebody who had less.
     """
-    hasher, network = parts.hasher, network_of(actor.address)
-    hasher.queue.require_room(network)
     if parts.throttled:
-        await _spend(parts, key, network, limit)
+        await _spend(parts, key, network_of(actor.address), limit)
     stored = None if user is None else user.hashed_password
-    return await hasher.verify(stored, normalise(password), network) and stored is not None
+    is_match = await parts.hasher.verify(stored, normalise(password), place=place)
+    return is_match and stored is not None
 
 
 async def require_current_password(parts: Parts[U], user: U, password: str, actor: Actor) -> None:
@@ -67,10 +75,12 @@ async def require_current_password(parts: Parts[U], user: U, password: str, acto
         ThrottledError: too many tries from there.
         OverloadedError: too many are being hashed.
     """
-    try:
-        right = await check(parts, user, user.email_key, password, actor, limit=AGAIN_ACCOUNT)
-    except SignInFailedError:
-        right = False
+    with parts.hasher.queue.place(network_of(actor.address)) as place:
+        try:
+            key = user.email_key
+            right = await check(parts, user, key, password, actor, limit=AGAIN_ACCOUNT, place=place)
+        except SignInFailedError:
+            right = False
     if not right:
         audit = parts.tables.audit
         await parts.db.run(lambda db: record(db, audit, "password.refused", actor, user.id))

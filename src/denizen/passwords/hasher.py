@@ -5,6 +5,7 @@ module decides is what is computed: one hash of today's cost, whoever asks and w
 """
 
 import base64
+import contextlib
 import secrets
 import threading
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from argon2.exceptions import (
     VerifyMismatchError,
 )
 
+from denizen.cores import cores
 from denizen.network import UNKNOWN
 from denizen.passwords.foreign import (
     HEAVIEST_MEMORY,
@@ -26,8 +28,7 @@ from denizen.passwords.foreign import (
     read_hash,
     refuse_without_memory,
 )
-from denizen.passwords.queue import FairQueue
-from denizen.settings import cores
+from denizen.passwords.queue import FairQueue, Place
 
 # OWASP Password Storage Cheat Sheet: memory in KiB by iterations, all with one lane
 _FLOOR: Final = {1: 47104, 2: 19456, 3: 12288, 4: 9216, 5: 7168}
@@ -110,7 +111,7 @@ class PasswordHasher:
         return await self.queue.run(network, lambda: self._hashed(text))
 
     async def verify(
-        self, password_hash: str | None, password: str, network: str = UNKNOWN
+        self, password_hash: str | None, password: str, *, place: Place | None = None
     ) -> bool:
         """Whether the password, in NFC, is the one that was hashed.
 
@@ -119,6 +120,11 @@ class PasswordHasher:
         scheme or another cost is computed as it is, and the dummy beside it, whatever the answer:
         such an account never answers sooner than one that does not exist. A password that is too
         long or no text is just wrong.
+
+        Args:
+            password_hash: as it is stored; None where there is none.
+            password: as typed.
+            place: in the queue, where one was taken before; else one is taken now.
 
         Raises:
             OverloadedError: the queue is full, or there is no memory: the password may be right.
@@ -129,9 +135,9 @@ class PasswordHasher:
         if known is None or not known.is_bearable:
             stored, known = self._dummy, None
         foreign = known if self.needs_rehash(stored) else None
-        return await self.queue.run(
-            network, lambda: self._matches(stored, foreign, text[:_MAX_BYTES])
-        )
+        text = text[:_MAX_BYTES]
+        with contextlib.nullcontext(place) if place else self.queue.place(UNKNOWN) as taken:
+            return await taken.run(lambda: self._matches(stored, foreign, text))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash has another cost than today's, or is none."""

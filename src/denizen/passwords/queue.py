@@ -1,8 +1,11 @@
 """Heavy work in threads: as many jobs at once as there are slots, and everybody else takes turns.
 
-The queue is bounded by time, and fair. Whose turn is next goes round the origins of the jobs (the
-networks of clients), and when the queue is full, the origin that has most in it gives way to one
-that has less: who sends a thousand jobs waits for their own thousand, and nobody else does.
+The queue is bounded by time, and fair. Whose turn is next goes round the networks that jobs come
+from, and when the queue is full, the network that has most in it gives way to one that has less:
+who sends a thousand jobs waits for their own thousand, and nobody else does.
+
+A place in the queue is taken before its work is known: whoever comes when it is full is refused
+before they read anything or pay for a try.
 """
 
 import asyncio
@@ -12,9 +15,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from denizen.errors import OverloadedError
@@ -24,11 +26,25 @@ _FIRST_GUESS: Final = 0.03  # seconds for a job, until one was measured
 _NICENESS: Final = 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    origin: str
-    work: Callable[[], Any]
-    future: "Future[Any]" = field(default_factory=Future)
+class Place:
+    """A place in the queue; `run` is called once, or never."""
+
+    def __init__(self, queue: "FairQueue", network: str) -> None:
+        self._queue = queue
+        self.network = network
+        self.work: Callable[[], Any]
+        self.future: Future[Any] = Future()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Give what the work gives.
+
+        Raises:
+            OverloadedError: the place was given to somebody who had less, or memory is out.
+        """
+        self.work = work
+        self._queue.line_up(self)
+        result: T = await asyncio.wrap_future(self.future)
+        return result
 
 
 class FairQueue:
@@ -39,7 +55,7 @@ class FairQueue:
         seconds: longest wait for a slot, by the running mean of a job; beyond it, refused.
 
     Attributes:
-        waiting: jobs in the queue.
+        waiting: places taken in the queue.
         running: jobs being done.
         refused: jobs turned away since the queue was full.
     """
@@ -49,46 +65,55 @@ class FairQueue:
         self._seconds = seconds
         self._mean = _FIRST_GUESS
         self._lock = threading.Lock()
-        self._queued: OrderedDict[str, deque[_Job]] = OrderedDict()  # the next turn's origin first
+        self._taken: dict[str, dict[Place, None]] = {}  # in the order in which they came
+        self._ready: OrderedDict[str, deque[Place]] = OrderedDict()  # the next turn's network first
         self._threads = self._new_threads()
         self.waiting = self.running = self.refused = 0
 
-    def require_room(self, origin: str) -> None:
-        """See that a job would be taken now: whoever has work to do before asks here first.
+    @contextlib.contextmanager
+    def place(self, network: str) -> Iterator[Place]:
+        """Take a place, and leave it at the end of the block unless its work has begun.
 
         Raises:
-            OverloadedError: the queue is full, and no origin has more in it.
+            OverloadedError: the queue is full, and no network has more in it.
         """
+        place = Place(self, network)
         with self._lock:
-            self._find_room(origin)
+            given_up = self._find_room(network)
+            if given_up is not None:
+                self._leave(given_up)
+                self.refused += 1
+            self._taken.setdefault(network, {})[place] = None
+            self.waiting += 1
+        if given_up is not None:
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                given_up.future.set_exception(OverloadedError())
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self._leave(place)
 
-    async def run(self, origin: str, work: Callable[[], T]) -> T:
+    async def run(self, network: str, work: Callable[[], T]) -> T:
         """Give what the work gives.
 
         Raises:
             OverloadedError: there was no room, or it was given to somebody who had less; or there
                 was no memory for the work, or for a thread.
         """
-        job = _Job(origin, work)
+        with self.place(network) as place:
+            return await place.run(work)
+
+    def line_up(self, place: Place) -> None:
+        """Have a place's work done when it is its turn; one that was given up is not."""
         with self._lock:
-            given_up = self._find_room(origin)
-            if given_up is not None:
-                self._leave(given_up)
-                self.refused += 1
-            self._queued.setdefault(origin, deque()).append(job)
-            self.waiting += 1
-        # not under our lock: what the futures call back takes it
-        if given_up is not None:
-            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
-                given_up.future.set_exception(OverloadedError())
-        job.future.add_done_callback(lambda _: self._forget(job))
+            if place not in self._taken.get(place.network, {}):
+                return
+            self._ready.setdefault(place.network, deque()).append(place)
         try:
             self._threads.submit(self._take_turn)
         except RuntimeError:  # no thread can be started
-            job.future.cancel()
             raise OverloadedError from None
-        result: T = await asyncio.wrap_future(job.future)
-        return result
 
     def close(self) -> None:
         """End the threads; queued jobs are dropped, running ones end in their own time.
@@ -98,55 +123,54 @@ class FairQueue:
         ended, self._threads = self._threads, self._new_threads()
         ended.shutdown(wait=False, cancel_futures=True)
         with self._lock:
-            dropped = [job for jobs in self._queued.values() for job in jobs]
-        for job in dropped:
-            job.future.cancel()
+            dropped = [place for places in self._taken.values() for place in places]
+        for place in dropped:
+            place.future.cancel()
 
     def _new_threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(
             self._slots, thread_name_prefix="hashing", initializer=_yield_to_others
         )
 
-    def _find_room(self, origin: str) -> _Job | None:
-        """Give the job that has to give way, or None where there is room without."""
+    def _find_room(self, network: str) -> Place | None:
+        """Give the place that has to be given up, or None where there is room without."""
         if self.waiting * self._mean / self._slots <= self._seconds:
             return None
-        most = max(self._queued.values(), key=len)
-        if len(most) > len(self._queued.get(origin, ())) + 1:
-            return most[-1]
+        most = max(self._taken.values(), key=len)
+        if len(most) > len(self._taken.get(network, ())) + 1:
+            return next(reversed(most))
         self.refused += 1
         raise OverloadedError
 
     def _take_turn(self) -> None:
         with self._lock:
-            job = self._next()
-        if job is None or not job.future.set_running_or_notify_cancel():
+            place = self._next()
+        if place is None or not place.future.set_running_or_notify_cancel():
             return
         with self._lock:
             self.running += 1
         began = time.perf_counter()
         try:
-            result = job.work()
+            result = place.work()
         except MemoryError:
             self._end(began)
-            job.future.set_exception(OverloadedError())
+            place.future.set_exception(OverloadedError())
         except BaseException as error:  # noqa: BLE001  # whoever waits gets it
             self._end(began)
-            job.future.set_exception(error)
+            place.future.set_exception(error)
         else:
             self._end(began)
-            job.future.set_result(result)
+            place.future.set_result(result)
 
-    def _next(self) -> _Job | None:
-        """Take the first job of the origin whose turn it is; its next one is behind the others'."""
-        if not self._queued:
+    def _next(self) -> Place | None:
+        """Take the first of the network whose turn it is; its next one is behind the others'."""
+        if not self._ready:
             return None
-        origin, jobs = self._queued.popitem(last=False)
-        job = jobs.popleft()
-        if jobs:
-            self._queued[origin] = jobs
-        self.waiting -= 1
-        return job
+        network, places = self._ready.popitem(last=False)
+        place = places[0]
+        self._ready[network] = places
+        self._leave(place)
+        return place
 
     def _end(self, began: float) -> None:
         took = time.perf_counter() - began
@@ -154,19 +178,18 @@ class FairQueue:
             self.running -= 1
             self._mean += (took - self._mean) / 8
 
-    def _forget(self, job: _Job) -> None:
-        """Take a job that was cancelled out of the queue; only a queued one can be."""
-        if job.future.cancelled():
-            with self._lock:
-                self._leave(job)
-
-    def _leave(self, job: _Job) -> None:
-        jobs = self._queued.get(job.origin, deque())
-        if job in jobs:
-            jobs.remove(job)
-            self.waiting -= 1
-        if not jobs:
-            self._queued.pop(job.origin, None)
+    def _leave(self, place: Place) -> None:
+        taken, ready = self._taken.get(place.network, {}), self._ready.get(place.network, deque())
+        if place not in taken:
+            return
+        del taken[place]
+        self.waiting -= 1
+        with contextlib.suppress(ValueError):
+            ready.remove(place)
+        if not taken:
+            del self._taken[place.network]
+        if not ready:
+            self._ready.pop(place.network, None)
 
 
 def _yield_to_others() -> None:

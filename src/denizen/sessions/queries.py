@@ -1,5 +1,6 @@
 """Statements about sessions; they take `db`, except "who am I", which is compiled once."""
 
+import functools
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -8,12 +9,14 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Dialect,
+    Executable,
     Interval,
     LargeBinary,
     Row,
     String,
     Table,
     Uuid,
+    and_,
     bindparam,
     delete,
     func,
@@ -37,7 +40,6 @@ from denizen.db.unit import Db
 from denizen.sessions.model import IDLE_LIFE, NETWORK_LIFE, SEEN_EVERY, SESSION_LIFE, Token
 from denizen.tables import Tables
 from denizen.users.model import UserMixin
-from denizen.users.values import email_key
 
 U = TypeVar("U", bound=UserMixin)
 # constants of a compiled statement: as parameters they would be sent at every request
@@ -73,24 +75,28 @@ def who_am_i(model: type[UserMixin], sessions: Table, dialect: Dialect) -> Compi
     return CompiledStatement(statement, dialect)
 
 
-async def find_candidate(
-    db: Db, model: type[U], networks: Table, email: str, network: str
-) -> tuple[U | None, bool]:
-    """Give who has that address, and whether they have signed in from that network before.
+def candidate(model: type[UserMixin], dialect: Dialect) -> CompiledStatement:
+    """Compile the read of whoever has an address: binds `key`, gives the user's columns."""
+    columns = [attr.columns[0].label(attr.key) for attr in inspect(model).column_attrs]
+    mine = select(*columns).where(model.email_key == bindparam("key", type_=String))
+    return CompiledStatement(mine, dialect)
 
-    Two statements, also for an address that nobody has: the second is on the shard of one user,
-    which no statement that begins with an address can be.
+
+def known_network(networks: Table, dialect: Dialect) -> CompiledStatement:
+    """Compile the read of a network that somebody has signed in from: `user_id`, `network`.
+
+    Not one with `candidate`: this one is on the shard of one user, which no statement that begins
+    with an address can be.
     """
-    mine = select(model).where(model.email_key == email_key(email))
-    user: U | None = await db.scalar(mine)
-    whose = uuid7() if user is None else user.id
-    known = (networks.c.user_id == whose, networks.c.network == network)
-    is_known = await db.scalar(select(networks.c.user_id).where(*known)) is not None
-    return user, is_known
+    is_named = and_(
+        networks.c.user_id == bindparam("user_id", type_=Uuid),
+        networks.c.network == bindparam("network", type_=String),
+    )
+    return CompiledStatement(select(networks.c.user_id).where(is_named), dialect)
 
 
 async def start_session(
-    db: Db, user: UserMixin, sessions: Table, token: Token, *, actor: Actor, now: Instant
+    db: Db, user: UserMixin, sessions: Table, token: Token, *, actor: Actor, skew: timedelta
 ) -> datetime | None:
     """Insert a session and give when it ends; None when the user may not sign in any more.
 
@@ -98,40 +104,59 @@ async def start_session(
     account may have been disabled or its password changed, and a session that slipped in would
     come to life again with the account.
     """
-    model = type(user)
-    values: dict[str, ColumnElement[Any]] = {
-        "user_id": model.id,  # type: ignore[dict-item]  # a column it is, once mapped
-        "token_digest": literal(token.digest, LargeBinary),
-        "id": literal(uuid7(), Uuid),
-        "created_at": now,
-        "last_seen_at": now,
-        "expires_at": now + literal(SESSION_LIFE, Interval),
-        "address": literal((actor.address or "")[:ADDRESS_MAX] or None, String),
-        "user_agent": literal((actor.user_agent or "")[:AGENT_MAX] or None, String),
+    values = {
+        "whose": user.id,
+        "hash": user.hashed_password,
+        "digest": token.digest,
+        "new": uuid7(),
+        "place": (actor.address or "")[:ADDRESS_MAX] or None,
+        "agent": (actor.user_agent or "")[:AGENT_MAX] or None,
+        "skew": skew,
     }
-    still_same = select(*values.values()).where(
-        model.id == user.id,
-        model.is_active,
-        model.email_verified_at.is_not(None),
-        model.erase_after.is_(None),
-        model.hashed_password == user.hashed_password,
-    )
-    # SHARE waits for a disabling that is under way, and is waited for by the next one
-    source = still_same.with_for_update(read=True)
-    statement = insert(sessions).from_select(list(values), source)
-    expires_at: datetime | None = await db.scalar(statement.returning(sessions.c.expires_at))
+    expires_at: datetime | None = await db.scalar(_starting(type(user), sessions), values)
     return expires_at
 
 
+@functools.cache
+def _starting(model: type[UserMixin], sessions: Table) -> Executable:
+    """Give the statement, which takes longer to make than to run; no bind has a column's name."""
+    now = func.now() + bindparam("skew", type_=Interval)
+    values: dict[str, ColumnElement[Any]] = {
+        "user_id": model.id,  # type: ignore[dict-item]  # a column it is, once mapped
+        "token_digest": bindparam("digest", type_=LargeBinary),
+        "id": bindparam("new", type_=Uuid),
+        "created_at": now,
+        "last_seen_at": now,
+        "expires_at": now + literal(SESSION_LIFE, Interval),
+        "address": bindparam("place", type_=String),
+        "user_agent": bindparam("agent", type_=String),
+    }
+    still_same = select(*values.values()).where(
+        model.id == bindparam("whose", type_=Uuid),
+        model.is_active,
+        model.email_verified_at.is_not(None),
+        model.erase_after.is_(None),
+        model.hashed_password == bindparam("hash", type_=String),
+    )
+    # SHARE waits for a disabling that is under way, and is waited for by the next one
+    source = still_same.with_for_update(read=True)
+    return insert(sessions).from_select(list(values), source).returning(sessions.c.expires_at)
+
+
 async def remember_network(
-    db: Db, networks: Table, user_id: uuid.UUID, network: str, now: Instant
+    db: Db, networks: Table, user_id: uuid.UUID, network: str, skew: timedelta
 ) -> None:
     """Note that somebody has signed in from a network."""
-    known = upsert(networks).values(last_used_at=now)
-    used = known.on_conflict_do_update(
+    values = {"user_id": user_id, "network": network, "skew": skew}
+    await db.execute(_remembering(networks), values)
+
+
+@functools.cache
+def _remembering(networks: Table) -> Executable:
+    known = upsert(networks).values(last_used_at=func.now() + bindparam("skew", type_=Interval))
+    return known.on_conflict_do_update(
         index_elements=["user_id", "network"], set_={"last_used_at": known.excluded.last_used_at}
     )
-    await db.execute(used, {"user_id": user_id, "network": network})
 
 
 async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Row as SessionRow
 from sqlalchemy import inspect
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.base import instance_state
+from uuid_utils.compat import uuid7
 
 from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
@@ -43,6 +44,15 @@ class Started(Generic[U]):
     user: U
 
 
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """The reads that are compiled once, when the engine's dialect is known."""
+
+    who_am_i: CompiledStatement
+    candidate: CompiledStatement
+    known_network: CompiledStatement
+
+
 class SessionScenarios(Generic[U]):
     """Sign-ins over one users table and its sessions table."""
 
@@ -50,7 +60,7 @@ class SessionScenarios(Generic[U]):
         self._parts = parts
         self._db = parts.db
         self._sessions = parts.tables.sessions
-        self._who_am_i: CompiledStatement | None = None
+        self._compiled: _Compiled | None = None
 
     async def sign_in(self, email: str, password: str, *, actor: Actor = OPERATOR) -> Started[U]:
         """Check a password and start a session.
@@ -67,17 +77,16 @@ class SessionScenarios(Generic[U]):
             OverloadedError: too many are being hashed.
         """
         network = network_of(actor.address)
-        user, is_known = await self._db.run(
-            lambda db: queries.find_candidate(
-                db, self._parts.user_model, self._parts.tables.networks, email, network
-            ),
-            read_only=True,
-        )
-        key, limit = email_key(email), SIGN_IN_KNOWN if is_known else SIGN_IN_ACCOUNT
-        try:
-            right = await check(self._parts, user, key, password, actor, limit=limit)
-        except SignInFailedError:
-            right = False  # guessed at too often: it is recorded like every other failure
+        key = email_key(email)
+        with self._parts.hasher.queue.place(network) as place:
+            user, is_known = await self._find_candidate(key, network)
+            limit = SIGN_IN_KNOWN if is_known else SIGN_IN_ACCOUNT
+            try:
+                right = await check(
+                    self._parts, user, key, password, actor, limit=limit, place=place
+                )
+            except SignInFailedError:
+                right = False  # guessed at too often: it is recorded like every other failure
         if not right or user is None or not user.can_sign_in:
             await self._note_failure(user, actor, is_right=right)
             raise SignInFailedError
@@ -100,7 +109,7 @@ class SessionScenarios(Generic[U]):
         if token is None:
             raise NotSignedInError
         row = await self._db.fetch_row(
-            self._statement(),
+            self._statements().who_am_i,
             user_id=token.user_id,
             token_digest=token.digest,
             skew=self._parts.clock.skew,
@@ -168,6 +177,18 @@ class SessionScenarios(Generic[U]):
 
         return await self._db.run(unit, join=db)
 
+    async def _find_candidate(self, key: str, network: str) -> tuple[U | None, bool]:
+        """Give who has that address, and whether they have signed in from that network before.
+
+        Two statements, also for an address that nobody has.
+        """
+        compiled = self._statements()
+        row = await self._db.fetch_row(compiled.candidate, key=key)
+        user = None if row is None else detached(self._parts.user_model, row)
+        whose = uuid7() if user is None else user.id
+        known = await self._db.fetch_row(compiled.known_network, user_id=whose, network=network)
+        return user, known is not None
+
     async def _note_seen(self, token: Token) -> None:
         """Note the use, once and no more: where nothing can be written, sessions still read."""
         with contextlib.suppress(DataError):
@@ -193,18 +214,18 @@ class SessionScenarios(Generic[U]):
 
     async def _start(self, user: U, renewed: str | None, actor: Actor) -> Started[U]:
         token = Token.new(user.id)
-        tables, now = self._parts.tables, self._parts.clock.db_now
+        tables, skew = self._parts.tables, self._parts.clock.skew
         network = network_of(actor.address)
 
         async def unit(db: Db) -> datetime:
             expires_at = await queries.start_session(
-                db, user, self._sessions, token, actor=actor, now=now
+                db, user, self._sessions, token, actor=actor, skew=skew
             )
             if expires_at is None:
                 raise SignInFailedError
             if renewed is not None:
                 await queries.renew_hash(db, user, renewed)
-            await queries.remember_network(db, tables.networks, user.id, network, now)
+            await queries.remember_network(db, tables.networks, user.id, network, skew)
             await forget_failures(db, self._parts, user.email_key, network)
             started_by = replace(actor, kind="user", id=user.id)
             await record(db, tables.audit, "session.started", started_by, user.id)
@@ -212,11 +233,15 @@ class SessionScenarios(Generic[U]):
 
         return Started(token, await self._db.run(unit), user)
 
-    def _statement(self) -> CompiledStatement:
-        if self._who_am_i is None:
-            dialect = self._db.engine.dialect
-            self._who_am_i = queries.who_am_i(self._parts.user_model, self._sessions, dialect)
-        return self._who_am_i
+    def _statements(self) -> _Compiled:
+        if self._compiled is None:
+            model, dialect = self._parts.user_model, self._db.engine.dialect
+            self._compiled = _Compiled(
+                who_am_i=queries.who_am_i(model, self._sessions, dialect),
+                candidate=queries.candidate(model, dialect),
+                known_network=queries.known_network(self._parts.tables.networks, dialect),
+            )
+        return self._compiled
 
 
 def detached(model: type[U], row: Row) -> U:

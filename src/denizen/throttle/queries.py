@@ -3,6 +3,7 @@
 Time is the database's clock, moved by `skew` in tests alone.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,14 +11,18 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Delete,
+    Executable,
     Float,
     Interval,
     LargeBinary,
     Table,
+    bindparam,
     delete,
     extract,
     func,
     literal,
+    or_,
     select,
     union_all,
 )
@@ -60,34 +65,54 @@ async def spend(
 async def _spend(
     db: Db, table: Table, charges: Sequence[tuple[Limit, str]], skew: timedelta
 ) -> dict[bytes, timedelta]:
-    """Take the tokens and give, for each bucket, how long it will take to be full again.
+    """Take the tokens and give, for each bucket, how long it will take to be full again."""
+    refills = {limit.bucket(value): limit.refill for limit, value in charges}
+    values: dict[str, object] = {"skew": skew}
+    for number, key in enumerate(sorted(refills)):  # in one order: nobody waits in a circle
+        values |= {f"key_{number}": key, f"refill_{number}": refills[key].total_seconds()}
+    found = await db.execute(_spending(table, len(refills)), values)
+    return {bytes(key): until_full for key, until_full in found}
+
+
+@functools.cache
+def _spending(table: Table, count: int) -> Executable:
+    """Give the statement for so many buckets, which takes longer to make than to run.
 
     A bucket's own limit reaches the update of a row that was there inside the row that was not
     inserted: its `full_at` is one `refill` after `now`. The clock itself is read once the row is
     locked: `now`, when the unit began, would make those who waited for the lock too early.
     """
-    now = func.now() + literal(skew, Interval)
-    clock = func.clock_timestamp() + literal(skew, Interval)
-    refills = {limit.bucket(value): limit.refill for limit, value in charges}
-    selects = (
-        select(literal(key, LargeBinary), now + literal(refill.total_seconds(), Float) * _SECOND)
-        for key, refill in sorted(refills.items())  # in one order: nobody waits in a circle
+    skew = bindparam("skew", type_=Interval)
+    now, clock = func.now() + skew, func.clock_timestamp() + skew
+    rows = union_all(
+        *(
+            select(
+                bindparam(f"key_{number}", type_=LargeBinary),
+                now + bindparam(f"refill_{number}", type_=Float) * _SECOND,
+            )
+            for number in range(count)
+        )
     )
-    rows = union_all(*selects)  # of several VALUES the statement would be compiled anew each time
     fresh = insert(table).from_select(["key", "full_at"], rows)
     refill = extract("epoch", fresh.excluded.full_at - now) * _SECOND
     full_at = func.greatest(table.c.full_at, clock) + refill
     spent = fresh.on_conflict_do_update(index_elements=["key"], set_={"full_at": full_at})
-    found = await db.execute(spent.returning(table.c.key, table.c.full_at - clock))
-    return {bytes(key): until_full for key, until_full in found}
+    return spent.returning(table.c.key, table.c.full_at - clock)
 
 
 async def clear(db: Db, table: Table, charges: Sequence[tuple[Limit, str]]) -> None:
     """Fill the buckets of these limits and values; once in a unit, as `spend` explains."""
-    keys = [limit.bucket(value) for limit, value in charges]
+    keys = enumerate(limit.bucket(value) for limit, value in charges)
+    values = {f"key_{number}": key for number, key in keys}
+    await db.execute(_clearing(table, len(values)), values)
+
+
+@functools.cache
+def _clearing(table: Table, count: int) -> Delete:
+    keys = [bindparam(f"key_{number}", type_=LargeBinary) for number in range(count)]
     # locked in the order in which `spend` takes them
-    chosen = select(table.c.key).where(table.c.key.in_(keys)).order_by(table.c.key)
-    await db.execute(delete(table).where(table.c.key.in_(chosen.with_for_update())))
+    chosen = select(table.c.key).where(or_(*(table.c.key == key for key in keys)))
+    return delete(table).where(table.c.key.in_(chosen.order_by(table.c.key).with_for_update()))
 
 
 async def purge(db: Db, table: Table, skew: timedelta) -> int:

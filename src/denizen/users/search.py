@@ -34,7 +34,10 @@ def is_meant(model: type[UserMixin], name: str) -> ColumnElement[bool]:
 
 
 def has_part(model: type[UserMixin], part: str, *, either: str = "") -> ColumnElement[bool]:
-    """Ask for a part of the address or the username, in any letter case; an index serves it.
+    """Ask for a part of the address or the username, in any letter case.
+
+    An index serves it, but for two kinds that hardly anybody looks for: one letter before signs
+    (`a--`), and signs beyond ASCII. These read all users.
 
     Args:
         model: the users.

@@ -705,3 +705,44 @@ def test_root_without_any_way_is_told(tmp_path: Path, launch: pytest.MonkeyPatch
         pass
 
     assert not (tmp_path / "data" / "postgres").exists()
+
+
+class _Pauses:
+    """Stands in for the event that ends the keeper, after six pauses; looking is no pause."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    def is_set(self) -> bool:
+        return len(self.waited) == 6
+
+    def wait(self, seconds: float) -> bool:
+        if seconds != _LOOK:
+            self.waited.append(seconds)
+        return self.is_set()
+
+
+_LOOK = 0.1
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("ready", [0.2] * 6), ("starting", [0.4, 0.8, 1.6, 3.2, 5.0, 5.0])],
+)
+def test_server_that_never_answered_is_started_ever_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: list[float]
+) -> None:
+    """With a full disk it would recover all day; one that was there is back soon."""
+
+    async def probe(_url: str) -> str:
+        return answer
+
+    server = EmbeddedServer(tmp_path, NEWEST)
+    pauses = _Pauses()
+    monkeypatch.setattr(server, "_stopping", pauses)
+    monkeypatch.setattr(server, "_spawn", lambda: subprocess.Popen(["sleep", "0.05"]))
+    monkeypatch.setattr(embedded, "_probe", probe)
+
+    server._keep()
+
+    assert pauses.waited == expected

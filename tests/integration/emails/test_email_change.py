@@ -8,6 +8,7 @@ import pytest
 from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.errors import PasswordWrongError
+from denizen.passwords.queue import Place
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from post import Letter, Post
@@ -239,8 +240,8 @@ async def test_password_that_was_changed_since_it_was_checked_counts_no_more(
     user = await a_user(denizen, email=FIRST, password=PASSWORD)
     verify = denizen.hasher.verify
 
-    async def meanwhile(stored: str | None, password: str, network: str) -> bool:
-        right = await verify(stored, password, network)
+    async def meanwhile(stored: str | None, password: str, *, place: Place) -> bool:
+        right = await verify(stored, password, place=place)
         async with denizen.db.get_session() as db:
             other = await UserModel.get_by_id(db, user.id)
             assert other is not None

@@ -17,6 +17,7 @@ from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases
 from denizen.db.unit import Db
 from denizen.idempotency.queries import Claim, claim_key, release_key
+from denizen.passwords.queue import Place
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
@@ -315,7 +316,7 @@ async def test_f11_answer_lost_after_commit_is_repeated(
     assert await _users(denizen) == 2
 
 
-@pytest.mark.parametrize("lost", [("_take",), ("_give_back",), ("_take", "_give_back")])
+@pytest.mark.parametrize("lost", [("take",), ("_release",), ("take", "_release")])
 async def test_key_whose_claim_nobody_knows_is_free_again(
     admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
 ) -> None:
@@ -330,12 +331,12 @@ async def test_key_whose_claim_nobody_knows_is_free_again(
         return found
 
     monkeypatch.setattr(denizen.db, "run", losing)
-    taken = NEW if lost[0] == "_take" else {**NEW, "username": "no name at all"}
+    taken = NEW if lost[0] == "take" else {**NEW, "username": "no name at all"}
     first = await admin.post("/v1/users", json=taken, headers=KEY)
     again = await admin.post("/v1/users", json=taken, headers=KEY)
 
     assert left == []
-    expected = (503, 201) if lost[0] == "_take" else (422, 422)
+    expected = (503, 201) if lost[0] == "take" else (422, 422)
     assert (first.status_code, again.status_code) == expected, (first.text, again.text)
     assert (again.json().get("code")) != "idempotency_busy"
 
@@ -360,7 +361,7 @@ async def test_key_that_could_not_be_given_back_is_free_when_the_database_is_bac
     admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Away from the effect on: the first who asks again under the key waits for no lease."""
-    run, away = denizen.db.run, ["Once._give_back.", "Once.run."]
+    run, away = denizen.db.run, ["Claims._release.", "Once.run."]
 
     async def failing(unit: Any, **options: Any) -> Any:
         async def broken(db: Db) -> None:
@@ -426,24 +427,26 @@ def narrow(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("path", [path for _, path in ROUTES if "password" in str(ROUTES[_, path])])
-async def test_no_connection_is_held_while_hashing_under_a_key(narrow: Settings, path: str) -> None:
+async def test_no_connection_is_held_while_hashing_under_a_key(
+    narrow: Settings, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a pool of one the request passes, and the connection is free while it hashes."""
     app = create_app(narrow)
     denizen: Denizen[UserModel] = app.state.denizen
     await denizen.start()
     held: list[int] = []
-    run = denizen.hasher.queue.run
+    run = Place.run
 
-    async def watched(origin: str, work: Any) -> Any:
+    async def watched(place: Place, work: Any) -> Any:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(origin, work)
+        return await run(place, work)
 
     try:
         user = await a_user(denizen, password=PASSWORD)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://d.test") as client:
             ann = await Api(client).signed_in(user.email, PASSWORD)
-            denizen.hasher.queue.run = watched  # type: ignore[method-assign]
+            monkeypatch.setattr(Place, "run", watched)
             (method,) = [m for m, one in ROUTES if one == path]
             answer = await ann.send(method, path, json=ROUTES[method, path], headers=KEY)
     finally:

@@ -14,6 +14,7 @@ import pytest
 
 from denizen.app import Denizen, create_app
 from denizen.db.testing import Databases
+from denizen.idempotency.model import LEASE
 from denizen.imports.folder import ImportFolder
 from denizen.imports.scenarios import POLL
 from denizen.imports.schemas import ImportOptions
@@ -112,6 +113,36 @@ async def test_dry_run_is_started_when_it_pleases(
     assert (again["state"], again["dry_run"], again["created"]) == ("finished", False, 2)
     ann = (await admin.get("/v1/users?username=ann")).json()["items"][0]
     assert ann["email_verified"] is True
+
+
+async def test_upload_that_outlasts_a_lease_happens_once(
+    admin: Api, denizen: Denizen[UserModel]
+) -> None:
+    """A key is claimed when the file is there: who asks again meanwhile is first, and not alone."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+    arriving, going_on = asyncio.Event(), asyncio.Event()
+
+    async def sent(*, is_slow: bool) -> AsyncIterator[bytes]:
+        yield head.encode() + CSV[:10]
+        if is_slow:
+            arriving.set()
+            await going_on.wait()
+        yield CSV[10:] + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+    headers = {**FORM, "Idempotency-Key": "k"}
+    slow = asyncio.create_task(
+        admin.post("/v1/imports", content=sent(is_slow=True), headers=headers)
+    )
+    await arriving.wait()
+    denizen.clock.skew = 2 * LEASE
+    quick = await admin.post("/v1/imports", content=sent(is_slow=False), headers=headers)
+    going_on.set()
+    answers = [await slow, quick]
+
+    assert [answer.status_code for answer in answers] == [202, 202], answers[0].text
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    assert len(await denizen.imports.list_imports()) == 1
+    await _ended(admin, quick)
 
 
 async def test_columns_are_mapped_and_ignored_by_the_form(admin: Api) -> None:

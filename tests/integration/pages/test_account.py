@@ -10,7 +10,9 @@ from sqlalchemy import select
 
 from denizen.app import Denizen
 from denizen.audit.model import Actor
+from denizen.db.errors import UnavailableError
 from denizen.db.testing import Databases
+from denizen.db.unit import Db
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
@@ -355,6 +357,29 @@ async def test_form_that_comes_twice_acts_once(
     assert {a.headers["location"] for a in answers} == {"/account"}
     assert len({a.headers["set-cookie"] for a in answers}) == 1
     assert len(changed) == 1
+
+
+async def test_form_that_failed_without_the_database_acts_when_it_is_back(
+    signed_in: Browser, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the act nor giving the form back got through: whoever sends it again waits not."""
+    form = (await signed_in.open("/account/username")).forms["/account/username"]
+    run, away = denizen.db.run, ("Repeats.run.", "Claims._release.")
+
+    async def failing(unit: Any, **options: Any) -> Any:
+        async def broken(db: Db) -> None:
+            await unit(db)
+            raise UnavailableError
+
+        return await run(broken if unit.__qualname__.startswith(away) else unit, **options)
+
+    with monkeypatch.context() as without:
+        without.setattr(denizen.db, "run", failing)
+        first = await signed_in.post(form, {"username": "other"})
+    again = await signed_in.post(form, {"username": "other"})
+
+    assert (first.status_code, again.status_code) == (503, 303)
+    assert "<span>other</span>" in (await signed_in.open("/account")).text
 
 
 async def test_other_values_in_the_same_form_are_another_act(signed_in: Browser) -> None:

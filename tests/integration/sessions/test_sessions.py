@@ -12,6 +12,7 @@ from denizen.app import Denizen
 from denizen.db.testing import Databases
 from denizen.errors import SignInFailedError
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
+from denizen.passwords.queue import FairQueue, Place
 from denizen.sessions.model import Token
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
@@ -225,13 +226,13 @@ async def test_no_connection_is_held_while_hashing(
     """While a password is checked or hashed, every connection is in the pool."""
     user = await a_user(denizen, password=PASSWORD)
     held: list[int] = []
-    run = denizen.hasher.queue.run
+    run = Place.run
 
-    async def watched(origin: str, work: Callable[[], object]) -> object:
+    async def watched(place: Place, work: Callable[[], object]) -> object:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(origin, work)
+        return await run(place, work)
 
-    monkeypatch.setattr(denizen.hasher.queue, "run", watched)
+    monkeypatch.setattr(Place, "run", watched)
     await denizen.sessions.sign_in(user.email, PASSWORD)
 
     assert held == [0]
@@ -281,3 +282,23 @@ async def test_statements_of_a_sign_in_are_counted(
         async with statements.listening() as heard:
             await anonymous.post("/v1/sessions", json=refused)
         assert len(heard) == 8, heard  # user, network; BEGIN, limits, COMMIT; BEGIN, audit, COMMIT
+
+
+async def test_sign_in_that_finds_no_room_says_nothing_to_the_database(
+    anonymous: Api,
+    denizen: Denizen[UserModel],
+    statements: StatementCounter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its place in the queue for hashing is taken first: a crowd is refused at once."""
+    user = await a_user(denizen, password=PASSWORD)
+    monkeypatch.setattr(denizen.hasher, "queue", FairQueue(1, seconds=0))
+
+    with denizen.hasher.queue.place("somebody"):
+        async with statements.listening() as heard:
+            body = {"email": user.email, "password": PASSWORD}
+            answer = await anonymous.post("/v1/sessions", json=body)
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert heard == []

@@ -25,7 +25,7 @@ class Line:
         self._first = asyncio.ensure_future(self.queue.run("first", self._gate.wait))
 
     def add(self, name: str) -> "asyncio.Task[None]":
-        """Queue a job; its origin is the first letter of its name."""
+        """Queue a job; its network is the first letter of its name."""
         return asyncio.ensure_future(self.queue.run(name[0], self._job(name)))
 
     async def let_go(self) -> None:
@@ -52,7 +52,7 @@ async def line() -> AsyncIterator[Line]:
     found.queue.close()
 
 
-async def test_origins_take_turns(line: Line) -> None:
+async def test_networks_take_turns(line: Line) -> None:
     """Three of one client do not stand before the only one of another."""
     jobs = [line.add(name) for name in ("a1", "a2", "b1")]
     await asyncio.sleep(0)
@@ -83,16 +83,43 @@ async def test_full_queue_refuses_who_has_as_many_as_the_others(line: Line) -> N
     jobs = [line.add(name) for name in ("a1", "a2", "b1", "b2")]
     await asyncio.sleep(0)
 
-    for origin in ("a", "b"):
+    for network in ("a", "b"):
         with pytest.raises(OverloadedError):
-            line.queue.require_room(origin)
-        with pytest.raises(OverloadedError):
-            await line.queue.run(origin, bool)
-    line.queue.require_room("c")
+            await line.queue.run(network, bool)
 
     await line.let_go()
     await asyncio.gather(*jobs)
-    assert line.queue.refused == 4
+    assert line.queue.refused == 2
+
+
+async def test_place_is_taken_before_the_work_is_known(line: Line) -> None:
+    """Of a crowd that comes at once, those who find no room are refused before they do anything."""
+    with contextlib.ExitStack() as places:
+        for _ in range(4):
+            places.enter_context(line.queue.place("a"))
+        with pytest.raises(OverloadedError):
+            places.enter_context(line.queue.place("a"))
+        assert line.queue.waiting == 4
+
+    assert line.queue.waiting == 0
+
+
+async def test_place_that_was_given_up_before_its_work_came_is_refused_then(line: Line) -> None:
+    """The newest place of the client with most is given to a newcomer, whose work is done."""
+    with contextlib.ExitStack() as places:
+        crowd = [places.enter_context(line.queue.place("a")) for _ in range(4)]
+        newcomer = line.add("b1")
+        await asyncio.sleep(0)
+
+        with pytest.raises(OverloadedError):
+            await crowd[-1].run(bool)
+        kept = asyncio.ensure_future(crowd[0].run(lambda: line.done.append("a1")))
+        await asyncio.sleep(0)
+        await line.let_go()
+        await asyncio.gather(newcomer, kept)
+
+    assert line.done == ["b1", "a1"]
+    assert (line.queue.waiting, line.queue.refused) == (0, 1)
 
 
 async def test_cancelled_job_makes_room_and_is_not_done(line: Line) -> None:
@@ -103,7 +130,8 @@ async def test_cancelled_job_makes_room_and_is_not_done(line: Line) -> None:
     jobs[0].cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await jobs[0]
-    line.queue.require_room("b")
+    with line.queue.place("b"):
+        pass
 
     await line.let_go()
     await asyncio.gather(*jobs[1:])
