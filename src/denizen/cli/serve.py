@@ -23,6 +23,7 @@ from granian.http import HTTP1Settings
 from pydantic import SecretStr
 
 from denizen.app import Denizen, create_app
+from denizen.cli.descriptors import clients_of_a_worker
 from denizen.cli.running import (
     BEHIND,
     OUT_OF_REACH,
@@ -119,6 +120,8 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     os.environ[DEV] = os.environ[PARENT] if is_dev else ""
     os.environ[FIGURES] = _figures_folder(settings)
     os.register_at_fork(after_in_child=_hold_signals)
+    pools = 2 if settings.replica_urls else 1
+    connections = pools * settings.database_pool_size
     Granian(
         "denizen.cli.serve:worker_app",
         factory=True,
@@ -126,6 +129,7 @@ def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
         address=settings.host,
         port=settings.port,
         workers=settings.workers,
+        backpressure=clients_of_a_worker(settings.workers, connections),
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE,

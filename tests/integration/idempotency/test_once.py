@@ -437,9 +437,9 @@ async def test_no_connection_is_held_while_hashing_under_a_key(
     held: list[int] = []
     run = Place.run
 
-    async def watched(place: Place, work: Any) -> Any:
+    async def watched(place: Place, work: Any, **options: Any) -> Any:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(place, work)
+        return await run(place, work, **options)
 
     try:
         user = await a_user(denizen, password=PASSWORD)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -228,9 +229,9 @@ async def test_no_connection_is_held_while_hashing(
     held: list[int] = []
     run = Place.run
 
-    async def watched(place: Place, work: Callable[[], object]) -> object:
+    async def watched(place: Place, work: Callable[[], object], **options: Any) -> object:
         held.append(denizen.db.engine.pool.checkedout())  # type: ignore[attr-defined]
-        return await run(place, work)
+        return await run(place, work, **options)
 
     monkeypatch.setattr(Place, "run", watched)
     await denizen.sessions.sign_in(user.email, PASSWORD)
