@@ -21,6 +21,7 @@ from denizen.db.manager import DBSessionManager, driver_connection
 from denizen.db.model import table_of
 from denizen.migrations import is_current as is_served
 from denizen.migrations import is_known, schema_revision
+from denizen.network import is_wide
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 
@@ -106,6 +107,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "throttle_off": "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on",
     "clients": "their addresses are those of the connections",
     "clients_trusted": "X-Forwarded-For is believed of %(believed)s",
+    "clients_wide": (
+        "X-Forwarded-For is believed of whoever is in %(wide)s: name the proxies alone in "
+        "DENIZEN_TRUSTED_PROXIES"
+    ),
     "clients_one": (
         "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
         "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
@@ -301,7 +306,13 @@ def _throttle(settings: Settings) -> Finding:
 
 
 def _clients(settings: Settings, origin: Row[Any] | None) -> Finding:
-    """See whether a proxy stands in front and nobody said so: all clients then share one limit."""
+    """See whether a proxy stands in front and nobody said so: all clients then share one limit.
+
+    Where clients are among those who are believed, they choose their address, and have no limit.
+    """
+    wide = ", ".join(str(one) for one in settings.trusted_proxies if is_wide(one))
+    if wide:
+        return Finding("warn", "clients", "clients_wide", {"wide": wide})
     if settings.trusted_proxies:
         believed = ", ".join(map(str, settings.trusted_proxies))
         return Finding("ok", "clients", "clients_trusted", {"believed": believed})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denizen.network import UNKNOWN, network_of, parse_address, parse_network
+from denizen.network import UNKNOWN, is_wide, network_of, parse_address, parse_network
 
 FAST = settings(max_examples=300, database=None, derandomize=True, deadline=None)
 
@@ -88,7 +88,15 @@ def test_networks_of_operators_are_read() -> None:
     assert str(parse_network("10.0.0.0/8")) == "10.0.0.0/8"
     assert str(parse_network("fd00::1")) == "fd00::1/128"
     for wrong in ("10.0.0.1/8", "10.0.0.0/33", "proxy.internal", "*", "", "/8"):
-        with pytest.raises(
-            ValueError, match=r"must be addresses or networks, such as 10\.0\.0\.0/8"
-        ):
+        with pytest.raises(ValueError, match=r"must be addresses or networks, such as 10\.0\.0\.2"):
             parse_network(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [("10.0.0.0/8", "10.0.0.2"), ("10.0.0.0/23", "10.0.0.0/24"), ("0.0.0.0/0", "127.0.0.0/8"),
+     ("fd00::/8", "fd00::1"), ("fd00::/63", "fd00::/64"), ("::/0", "::1")],
+)  # fmt: skip
+def test_network_of_proxies_is_no_larger_than_it_has_to_be(wide: str, narrow: str) -> None:
+    """A /24, or a /64 of IPv6; on this machine there are no strangers."""
+    assert (is_wide(parse_network(wide)), is_wide(parse_network(narrow))) == (True, False)
