@@ -17,6 +17,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 UNKNOWN: Final = "unknown"
+_PROXIES: Final = {4: 24, 6: 64}  # bits: a network of proxies alone is no larger
 _SUBSCRIBER: Final = 64  # bits: whoever has one IPv6 address has at least the rest of its /64
 _SITE: Final = 48  # bits: as much as one customer is given, who has 65,536 networks in it
 
@@ -45,7 +46,12 @@ def parse_network(text: str) -> Network:
     try:
         return ip_network(parse_address(text) or text)
     except ValueError:
-        raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
+        raise ValueError("must be addresses or networks, such as 10.0.0.2") from None
+
+
+def is_wide(network: Network) -> bool:
+    """Whether clients may well be in a network of proxies: their word would be believed, too."""
+    return network.prefixlen < _PROXIES[network.version] and not network.is_loopback
 
 
 def network_of(address: str | None) -> str:

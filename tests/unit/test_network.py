@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denizen.network import UNKNOWN, network_of, parse_address, parse_network, site_of
+from denizen.network import (
+    UNKNOWN,
+    is_wide,
+    network_of,
+    parse_address,
+    parse_network,
+    site_of,
+)
 
 FAST = settings(max_examples=300, database=None, derandomize=True, deadline=None)
 
@@ -88,9 +95,7 @@ def test_networks_of_operators_are_read() -> None:
     assert str(parse_network("10.0.0.0/8")) == "10.0.0.0/8"
     assert str(parse_network("fd00::1")) == "fd00::1/128"
     for wrong in ("10.0.0.1/8", "10.0.0.0/33", "proxy.internal", "*", "", "/8"):
-        with pytest.raises(
-            ValueError, match=r"must be addresses or networks, such as 10\.0\.0\.0/8"
-        ):
+        with pytest.raises(ValueError, match=r"must be addresses or networks, such as 10\.0\.0\.2"):
             parse_network(wrong)
 
 
@@ -108,3 +113,13 @@ def test_networks_of_operators_are_read() -> None:
 def test_site_is_what_one_customer_may_have(address: str, site: str) -> None:
     """A /48 has 65,536 networks, each a client; all of them together are one site."""
     assert site_of(network_of(address)) == site
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [("10.0.0.0/8", "10.0.0.2"), ("10.0.0.0/23", "10.0.0.0/24"), ("0.0.0.0/0", "127.0.0.0/8"),
+     ("fd00::/8", "fd00::1"), ("fd00::/63", "fd00::/64"), ("::/0", "::1")],
+)  # fmt: skip
+def test_network_of_proxies_is_no_larger_than_it_has_to_be(wide: str, narrow: str) -> None:
+    """A /24, or a /64 of IPv6; on this machine there are no strangers."""
+    assert (is_wide(parse_network(wide)), is_wide(parse_network(narrow))) == (True, False)

@@ -15,6 +15,7 @@ from denizen.db.model import table_of
 from denizen.doctor import database
 from denizen.doctor.findings import Finding
 from denizen.migrations import is_current, schema_revision
+from denizen.network import is_wide
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 
@@ -107,7 +108,13 @@ def _throttle(settings: Settings) -> Finding:
 
 
 def _clients(settings: Settings, origin: Row[Any] | None) -> Finding:
-    """See whether a proxy stands in front and nobody said so: all clients then share one limit."""
+    """See whether a proxy stands in front and nobody said so: all clients then share one limit.
+
+    Where clients are among those who are believed, they choose their address, and have no limit.
+    """
+    wide = ", ".join(str(one) for one in settings.trusted_proxies if is_wide(one))
+    if wide:
+        return Finding("warn", "clients", "clients_wide", {"wide": wide})
     if settings.trusted_proxies:
         believed = ", ".join(map(str, settings.trusted_proxies))
         return Finding("ok", "clients", "clients_trusted", {"believed": believed})

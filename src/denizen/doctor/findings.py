@@ -64,6 +64,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "throttle_off": "off: passwords may be guessed without end; set DENIZEN_THROTTLE to on",
     "clients": "their addresses are those of the connections",
     "clients_trusted": "X-Forwarded-For is believed of %(believed)s",
+    "clients_wide": (
+        "X-Forwarded-For is believed of whoever is in %(wide)s: name the proxies alone in "
+        "DENIZEN_TRUSTED_PROXIES"
+    ),
     "clients_one": (
         "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
         "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"

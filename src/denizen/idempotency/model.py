@@ -1,5 +1,6 @@
 """The table of keys that requests were sent under. Key and request stand in it as digests alone."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
@@ -14,6 +15,14 @@ KEPT: Final = timedelta(hours=24)
 # After that whoever claimed it is dead, or will find its claim gone: the deadlines of a request are
 # shorter, and an upload claims when its file is there.
 LEASE: Final = timedelta(seconds=20)
+# Below it are the principals of forms that are open to everybody: such a form may name anybody, and
+# its answers are found together. No id of a user or a key, which begin with a time or at random.
+OPEN_END: Final = uuid.UUID(int=2**64)
+
+
+def open_principal(digest: bytes) -> uuid.UUID:
+    """Give who sends a form that is open to everybody: whoever has the cookie of that digest."""
+    return uuid.UUID(int=int.from_bytes(digest[:8]))
 
 
 @companion("idempotency_keys")

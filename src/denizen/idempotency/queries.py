@@ -11,17 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     Interval,
     LargeBinary,
     Row,
     Table,
     Text,
+    Uuid,
+    any_,
     cast,
     delete,
     func,
     literal,
+    literal_column,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -30,7 +35,7 @@ from denizen.clock import Instant
 from denizen.db.purging import purge_some
 from denizen.db.unit import Db
 from denizen.errors import IdempotencyBusyError, IdempotencyMismatchError
-from denizen.idempotency.model import KEPT, LEASE
+from denizen.idempotency.model import KEPT, LEASE, OPEN_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +122,34 @@ async def purge(db: Db, keys: Table, now: Instant) -> int:
     return await purge_some(db, keys, keys.c.claimed_at < now - literal(KEPT, Interval))
 
 
-async def forget_person(db: Db, keys: Table, user_id: uuid.UUID, email: str) -> None:
+async def forget_person(
+    db: Db, keys: Table, user_id: uuid.UUID, email: str, *, users: Table, api_keys: Table
+) -> None:
     """Remove what a person has sent, and what others were answered about them.
 
-    Forms keep the sentence of the next page, which may have the address in it.
+    Forms keep the sentence of the next page, which may have the address in it. Ordinary users are
+    answered about themselves: theirs are not searched, for there may be any number.
 
     But for what is running: it may be what erases them.
     """
+    staff = select(users.c.id).where(users.c.role != literal_column("'user'"))  # has an index
+    others = (await db.scalars(union_all(staff, select(api_keys.c.id)))).all()
     is_like = keys.c.body.op("LIKE", is_comparison=True)
     tells = is_like(literal(f"%{user_id}%".encode(), LargeBinary))
     kept = func.lower(cast(keys.c.headers, Text))
     says = [kept.contains(text.lower(), autoescape=True) for text in (str(user_id), email)]
-    theirs = or_(keys.c.principal_id == user_id, tells, *says)
+    theirs = or_(
+        keys.c.principal_id == user_id,
+        (keys.c.principal_id < OPEN_END) & or_(*says),
+        (keys.c.principal_id == any_(literal(others, ARRAY(Uuid)))) & or_(tells, *says),
+    )
     await db.execute(delete(keys).where(theirs, keys.c.status.is_not(None)))
+
+
+async def forget_answers(db: Db, keys: Table, principal_id: uuid.UUID) -> None:
+    """Remove all that somebody was answered; but for what is running."""
+    theirs = (keys.c.principal_id == principal_id, keys.c.status.is_not(None))
+    await db.execute(delete(keys).where(*theirs))
 
 
 def _row(claim: Claim) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What all pages share: sessions by cookie, roles, forms, errors as pages, headers."""
 
-import uuid
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -30,6 +29,7 @@ from denizen.http.gate import log_refusal
 from denizen.http.language import language_of
 from denizen.http.problems import log_defect, problem_of
 from denizen.http.route import convert
+from denizen.idempotency.model import open_principal
 from denizen.pages import cookies, forms
 from denizen.pages.complaints import about_all, about_field, field_issues
 from denizen.pages.repeats import Left, Repeats
@@ -237,7 +237,8 @@ class Site:
                 return Left(visit.path, again)
             return Left(headers["location"], visit.flash)
 
-        whose = visit.user["id"] if visit.user else uuid.UUID(bytes=_digest(visit.cookie)[:16])
+        # whoever is signed in: an open form may name anybody
+        whose = visit.me["id"] if page.roles else open_principal(_digest(visit.cookie))
         before = await self._repeats.run(whose, forms.digest(visit.path, visit.form), once)
         if before is None:
             return answers[-1]

@@ -11,7 +11,7 @@ from sqlalchemy import Interval, literal
 
 from denizen.audit.model import Actor
 from denizen.audit.queries import blank, record
-from denizen.db.model import update_row
+from denizen.db.model import table_of, update_row
 from denizen.db.unit import Db
 from denizen.idempotency.queries import forget_person as forget_requests
 from denizen.mail.queries import enqueue
@@ -64,7 +64,8 @@ async def erase(db: Db, parts: Parts[U], user: U, actor: Actor) -> None:
     for owner in (user_id, registration_id(email)):
         await void(db, tables.tokens, owner)
     await forget_failures(db, parts, key)
-    await forget_requests(db, tables.idempotency, user_id, user.email)
+    users = table_of(parts.user_model)
+    await forget_requests(db, tables.idempotency, user_id, email, users=users, api_keys=tables.keys)
     await parts.user_model.delete(db, user_id)  # sessions and networks go with the row
     await blank(db, tables.audit, user_id)
     by = replace(actor, reason="")  # it may tell of the person, and would outlive them

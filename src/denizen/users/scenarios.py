@@ -15,6 +15,7 @@ from denizen.db.model import insert_row
 from denizen.db.paging import Page
 from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotFoundError, OwnAccountError
+from denizen.idempotency.queries import forget_answers
 from denizen.mail.message import Kind
 from denizen.network import network_of
 from denizen.parts import Parts
@@ -166,6 +167,8 @@ class UserScenarios(Generic[U]):
             is_out = user.role != role or not user.can_sign_in
             if spare_self and user.id == actor.id and is_out:
                 raise OwnAccountError
+            if user.role == "user" != role:  # an ordinary user's answers are not about others
+                await forget_answers(db, self._parts.tables.idempotency, user.id)
             return user
 
         return await self._db.run(unit, join=db)

@@ -275,6 +275,17 @@ def test_doctor_warns_of_a_proxy_that_nobody_named(folder: Path, databases: Data
     assert mended[0] == "ok"
 
 
+def test_doctor_warns_of_proxies_among_clients(folder: Path, databases: Databases) -> None:
+    """A whole network is believed: which, and what to name instead."""
+    wide = "10.0.0.9,172.16.0.0/12,fd00::/48"
+    status, said = _finding(folder, databases, "clients", DENIZEN_TRUSTED_PROXIES=wide)
+
+    assert status == "warn"
+    assert "172.16.0.0/12, fd00::/48" in said
+    assert "10.0.0.9" not in said
+    assert "DENIZEN_TRUSTED_PROXIES" in said
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from denizen.app import Denizen
 from denizen.db.testing import Databases
@@ -12,6 +13,7 @@ from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from post import Post
 from support import PASSWORD, Api, a_user, superuser
+from webforms import Browser
 
 NEW_PASSWORD = "another long passphrase 78"
 ADDRESS, MOVED, NAME, AGENT = (
@@ -20,6 +22,13 @@ ADDRESS, MOVED, NAME, AGENT = (
     "canary-name",
     "canary-agent/1",
 )
+# five answers to an ordinary user that name somebody
+_ANSWERS = """
+INSERT INTO idempotency_keys
+    (principal_id, key_digest, fingerprint, claim_id, status, headers, body)
+SELECT $1, int4send(n), '', gen_random_uuid(), 200, '{}', $2::text::bytea
+FROM generate_series(1, 5) n
+"""
 LATER = timedelta(days=30, minutes=1)
 
 
@@ -117,6 +126,60 @@ async def test_erased_person_is_in_no_answer_that_is_kept_for_others(
 
     kept = (await _everything(databases))["idempotency_keys"].casefold()
     assert ("canary" in kept, "other@example.com" in kept) == (False, True)
+
+
+async def test_erased_person_is_in_no_answer_to_whoever_was_staff(
+    anonymous: Api, admin: Api, denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """What somebody was answered goes when they are demoted; what a key was, with the person."""
+    demoted = await a_user(denizen, password=PASSWORD, role="admin")
+    secret, _ = await denizen.keys.create_key("shop", ("users:write",))
+    tellers = [await anonymous.signed_in(demoted.email, PASSWORD), Api(admin.client, secret)]
+    ids = []
+    for number, teller in enumerate(tellers):
+        body = {"email": f"canary{number}@example.com", "username": f"canary{number}"}
+        made = await teller.post("/v1/users", json=body, headers={"Idempotency-Key": "k"})
+        ids.append(made.json()["id"])
+    await admin.patch(f"/v1/users/{demoted.id}", json={"role": "user"})
+    for user_id in ids:
+        await admin.delete(f"/v1/users/{user_id}?erase=now")
+
+    assert "canary" not in (await _everything(databases))["idempotency_keys"].casefold()
+
+
+async def test_erased_person_is_in_no_answer_to_an_open_form(
+    app: FastAPI, admin: Api, denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """A sentence with the address that somebody typed who forgot a password, signed in or not."""
+    user = await a_user(denizen, email=ADDRESS)
+    other = await a_user(denizen, password=PASSWORD)
+    for is_known in (False, True):
+        browser = Browser.of(app)
+        async with browser.client:
+            if is_known:
+                await browser.sign_in(other.email, PASSWORD)
+            await browser.fill("/account/forgot", email=ADDRESS)
+    kept = (await _everything(databases))["idempotency_keys"].casefold()
+    assert kept.count(ADDRESS.casefold()) == 2
+
+    await admin.delete(f"/v1/users/{user.id}?erase=now")
+
+    kept = (await _everything(databases))["idempotency_keys"].casefold()
+    assert "canary" not in kept
+
+
+async def test_erasure_reads_no_answers_of_other_ordinary_users(
+    admin: Api, denizen: Denizen[UserModel], databases: Databases
+) -> None:
+    """There may be any number: even those that name the person are left to the end of their day."""
+    user, other = await a_user(denizen), await a_user(denizen)
+    async with superuser(databases.superuser_url) as watcher:
+        await watcher.execute(_ANSWERS, other.id, str(user.id))
+
+    await admin.delete(f"/v1/users/{user.id}?erase=now")
+
+    async with superuser(databases.superuser_url) as watcher:
+        assert await watcher.fetchval("SELECT count(*) FROM idempotency_keys") == 5
 
 
 async def test_erased_admin_leaves_no_network_in_what_they_did_to_others(

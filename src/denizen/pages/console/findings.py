@@ -58,6 +58,10 @@ def finding_sentences(words: Words) -> dict[str, str]:
         ),
         "clients": gettext("their addresses are those of the connections"),
         "clients_trusted": gettext("X-Forwarded-For is believed of %(believed)s"),
+        "clients_wide": gettext(
+            "X-Forwarded-For is believed of whoever is in %(wide)s: name the proxies alone in "
+            "DENIZEN_TRUSTED_PROXIES"
+        ),
         "clients_one": gettext(
             "the last %(sign_ins)s sign-ins all came from %(address)s: if that is your "
             "proxy, set DENIZEN_TRUSTED_PROXIES to %(address)s"
