@@ -123,4 +123,4 @@ def _files(pid: int) -> int:
 
 
 def _median(samples: Sequence[_Sample], name: str) -> float:
-    return statistics.median(getattr(one, name) for one in samples)
+    return float(statistics.median(getattr(one, name) for one in samples))
