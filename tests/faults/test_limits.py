@@ -53,6 +53,7 @@ async def test_f31_service_without_file_descriptors_waits_and_goes_on(
         transport.abort()
     healed = await asyncio.to_thread(service.until, "/readyz", 200)
     async with stage.loaded(url=own.url, clients=2) as load:
+        load.recorder.mark("fault")  # was before
         load.recorder.mark("healed")
         await load.until(10)
 
