@@ -15,6 +15,10 @@ URLS = ("postgresql://me@a,b/d", "postgresql://me@c:5433/d")
 Reached = list[tuple[str, int]]
 
 
+class _Opened(str):  # noqa: SLOT000  # it is told more, as a connection is
+    """Stands in for a connection: its host."""
+
+
 @pytest.fixture
 def reached() -> Reached:
     """Collect the places that were tried."""
@@ -30,7 +34,7 @@ def _open(
         reached.append((host, port))
         if away(host):
             raise OSError
-        return host
+        return _Opened(host)
 
     connector._connect = connect  # type: ignore[method-assign,assignment]
     return connector
@@ -47,6 +51,19 @@ async def test_last_good_host_is_asked_first(reached: Reached) -> None:
     assert await connector.connect() == "c"
     assert [host for host, _ in reached] == ["a", "b", "b", "b", "c"]
     assert reached[-1] == ("c", 5433)
+
+
+async def test_host_that_was_waited_for_in_vain_is_asked_last(reached: Reached) -> None:
+    """A wire that had to be cut leads to one that may be replaced and not know of it."""
+    connector = _open(_Connector, reached, lambda _: False)
+    first = await connector.connect()
+    assert first.doubt is not None
+
+    first.doubt()
+
+    assert [await connector.connect() for _ in range(2)] == ["b", "b"]
+    first.doubt()  # again, of the same: nobody doubts the new one
+    assert await connector.connect() == "b"
 
 
 async def test_replicas_take_turns_and_who_is_away_is_passed_over(reached: Reached) -> None:
