@@ -9,6 +9,8 @@ figures and the chart of `docs/speed.md`.
 
 * Who am I: 16 keep-alive connections, wrk where it is installed, else `bench.load`.
 * A storm: 4 connections read, then 16 sign in, then both at once.
+* Lists, search, import and export: a million users; import and export once (`make bench-bulk` does
+  them three times).
 """
 
 import asyncio

@@ -405,4 +405,4 @@ def test_life_of_accounts_model_api_and_rows_agree(
 ) -> None:
     """Whatever people, admins and time do, the service does what the model says."""
     with contextlib.closing(World(databases, settings)) as world:
-        play(world, lambda: Life(world), examples=35, steps=40, reached=REACHED)
+        play(world, lambda: Life(world), examples=22, steps=40, reached=REACHED)

@@ -233,4 +233,4 @@ def test_owner_with_the_old_mailbox_gets_the_account_back_from_a_thief(
     """Whatever a thief did with the password, the links that were mailed lead back."""
     with contextlib.closing(World(databases, settings)) as world:
         reached = [f"POST /v1/{path}" for path in ROUTES.values() if "verif" not in path]
-        play(world, lambda: Thief(world), examples=40, steps=15, reached=reached)
+        play(world, lambda: Thief(world), examples=25, steps=15, reached=reached)
