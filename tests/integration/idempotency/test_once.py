@@ -341,6 +341,27 @@ async def test_key_whose_claim_nobody_knows_is_free_again(
     assert (again.json().get("code")) != "idempotency_busy"
 
 
+async def test_key_whose_claim_was_cancelled_after_its_commit_is_free_again(
+    admin: Api, denizen: Denizen[UserModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit outlasts a cancellation, and then the request ends: no lease is waited for."""
+    run, left = denizen.db.run, [True]
+
+    async def cancelled(unit: Any, **options: Any) -> Any:
+        found = await run(unit, **options)
+        if left and ".take." in unit.__qualname__:
+            left.clear()
+            raise asyncio.CancelledError
+        return found
+
+    monkeypatch.setattr(denizen.db, "run", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await admin.post("/v1/users", json=NEW, headers=KEY)
+    again = await admin.post("/v1/users", json=NEW, headers=KEY)
+
+    assert again.status_code == 201, again.text
+
+
 async def test_claim_that_is_under_way_while_it_is_given_back_does_not_stay(
     denizen: Denizen[UserModel], databases: Databases
 ) -> None:

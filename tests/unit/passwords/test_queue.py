@@ -126,6 +126,17 @@ async def test_place_that_was_given_up_before_its_work_came_is_refused_then(line
     assert (line.queue.waiting, line.queue.refused) == (0, 1)
 
 
+async def test_wait_is_that_of_the_others_and_ones_own_job(line: Line) -> None:
+    """Alone, it is a job's own time; behind another place, twice that with one thread."""
+    await line.let_go()
+    alone = line.queue.wait
+
+    with line.queue.place("a"):
+        assert line.queue.wait == alone
+        with line.queue.place("b"):
+            assert line.queue.wait == pytest.approx(2 * alone)
+
+
 async def test_heavy_job_closes_the_queue_to_nobody(line: Line) -> None:
     """The mean, which bounds the queue, is of those that are like the others."""
     await line.let_go()
