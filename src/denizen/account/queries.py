@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Row
 
@@ -13,6 +13,7 @@ from denizen.sessions.queries import list_networks, list_sessions
 from denizen.tables import Tables
 from denizen.users.model import UserMixin
 
+_SESSIONS: Final = 10_000  # a program may sign in all day; so many are some megabytes
 U = TypeVar("U", bound=UserMixin)
 
 
@@ -30,7 +31,7 @@ async def holdings_of(db: Db, tables: Tables, user: U, now: Instant) -> Holdings
     """Give all that is held about a user."""
     return Holdings(
         user,
-        await list_sessions(db, tables.sessions, user.id, now),
+        await list_sessions(db, tables.sessions, user.id, now, limit=_SESSIONS),
         await list_networks(db, tables.networks, user.id),
         await events_about(db, tables.audit, user.id),
     )

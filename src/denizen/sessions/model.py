@@ -21,7 +21,7 @@ PREFIX: Final = "dz_"
 NETWORK_MAX: Final = 49  # an IPv6 network in its longest spelling
 SESSION_LIFE: Final = timedelta(days=30)  # NIST SP 800-63B-4, AAL1: at most 30 days
 IDLE_LIFE: Final = timedelta(days=7)  # without a request
-SESSIONS_MAX: Final = 100  # of a user; who signs in once more ends the one longest unused
+SESSIONS_SHOWN: Final = 100  # of a user, the last used; there may be any number
 NETWORK_LIFE: Final = timedelta(days=365)  # how long a network is remembered after a sign-in
 SEEN_EVERY: Final = timedelta(minutes=1)  # how finely "last seen" is kept
 

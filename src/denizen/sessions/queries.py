@@ -42,7 +42,7 @@ from denizen.sessions.model import (
     NETWORK_LIFE,
     SEEN_EVERY,
     SESSION_LIFE,
-    SESSIONS_MAX,
+    SESSIONS_SHOWN,
     Token,
 )
 from denizen.tables import Tables
@@ -150,19 +150,6 @@ def _starting(model: type[UserMixin], sessions: Table) -> Executable:
     return insert(sessions).from_select(list(values), source).returning(sessions.c.expires_at)
 
 
-async def end_oldest(db: Db, sessions: Table, user_id: uuid.UUID) -> None:
-    """End what a user has beyond `SESSIONS_MAX` sessions, the longest unused first."""
-    await db.execute(_ending_oldest(sessions), {"whose": user_id})
-
-
-@functools.cache
-def _ending_oldest(sessions: Table) -> Executable:
-    digest, theirs = sessions.c.token_digest, sessions.c.user_id == bindparam("whose", type_=Uuid)
-    order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
-    beyond = select(digest).where(theirs).order_by(*order).offset(SESSIONS_MAX)
-    return delete(sessions).where(theirs, digest.in_(beyond))
-
-
 async def remember_network(
     db: Db, networks: Table, user_id: uuid.UUID, network: str, skew: timedelta
 ) -> None:
@@ -189,12 +176,12 @@ async def note_seen(db: Db, sessions: Table, token: Token, now: Instant) -> None
 
 
 async def list_sessions(
-    db: Db, sessions: Table, user_id: uuid.UUID, now: Instant
+    db: Db, sessions: Table, user_id: uuid.UUID, now: Instant, *, limit: int = SESSIONS_SHOWN
 ) -> Sequence[Row[Any]]:
-    """Give a user's live sessions, the last used first."""
+    """Give a user's live sessions, the last used first; of a program that signs in, not all."""
     statement = select(sessions).where(sessions.c.user_id == user_id, *_live(sessions, now))
     order = (sessions.c.last_seen_at.desc(), sessions.c.id.desc())
-    return (await db.execute(statement.order_by(*order))).all()
+    return (await db.execute(statement.order_by(*order).limit(limit))).all()
 
 
 async def renew_hash(db: Db, user: UserMixin, hashed_password: str) -> None:

@@ -136,7 +136,7 @@ class SessionScenarios(Generic[U]):
     async def list_sessions(
         self, user_id: uuid.UUID, *, db: Db | None = None
     ) -> Sequence[SessionRow[Any]]:
-        """Give a user's devices, the last used first."""
+        """Give a user's devices, the hundred last used, the last one first."""
         now = self._parts.clock.db_now
 
         async def unit(db: Db) -> Sequence[SessionRow[Any]]:
@@ -226,7 +226,6 @@ class SessionScenarios(Generic[U]):
             )
             if expires_at is None:
                 raise SignInFailedError
-            await queries.end_oldest(db, self._sessions, user.id)
             if renewed is not None:
                 await queries.renew_hash(db, user, renewed)
             await queries.remember_network(db, tables.networks, user.id, network, skew)

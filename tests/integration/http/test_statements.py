@@ -53,7 +53,7 @@ BUDGETS: Final[Mapping[str, int]] = {
     "POST /v1/email-changes/undo": 11,
     "POST /v1/password-resets/confirm": 13,
     # a password: the user is read and the try is paid for, then the unit
-    "POST /v1/sessions": 2 + TRIES + 7,
+    "POST /v1/sessions": 2 + TRIES + 6,
     "PUT /v1/me/password": 2 + 2 * TRIES + 9,  # the second for the change itself
     "POST /v1/me/email": 2 + TRIES + 9,
     "POST /v1/me/deletion": 2 + TRIES + 11,
