@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from denizen.cli.serve import GRACE
+from denizen.idempotency.model import LEASE
 from faults.load import GIVE_UP
 from faults.nemeses import children
 from faults.owned import Own
@@ -20,8 +21,8 @@ from faults.stage import Stage
 from support import superuser, until_a_lock_is_waited_for
 
 IN_FLIGHT = 20
-# seconds; all clients may wait for leases at once, which last longer, but not all have just begun
-LONGEST_GAP = 15
+# seconds: all clients may wait for leases at once, and then for the service to be up
+LONGEST_GAP = round(LEASE.total_seconds()) + 5
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
 
