@@ -56,7 +56,7 @@ async def test_last_good_host_is_asked_first(reached: Reached) -> None:
 async def test_host_that_was_waited_for_in_vain_is_asked_last(reached: Reached) -> None:
     """A wire that had to be cut leads to one that may be replaced and not know of it."""
     connector = _open(_Connector, reached, lambda _: False)
-    first = await connector.connect()
+    first: Any = await connector.connect()
     assert first.doubt is not None
 
     first.doubt()
