@@ -35,10 +35,10 @@ from bench.bulk import measure as measure_bulk
 from bench.chart import chart
 from bench.goals import goals, spread
 from bench.lists import measure as measure_lists
-from bench.machine import cores
 from bench.programs import HAND, OURS, PASSWORD, PROGRAMS, Accounts, prepare_ours, running
 from bench.starting import seconds_of_second_start
 from bench.verbs import ratio_of_get_by_id
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 
 QUICK: Final = bool(os.environ.get("QUICK"))

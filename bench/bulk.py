@@ -26,8 +26,9 @@ import asyncpg
 from uuid_utils import uuid4
 
 from bench.goals import spread
-from bench.machine import cores, memory, tree
+from bench.machine import memory, tree
 from bench.seed import make_schema
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 
 ROUNDS = 3

@@ -25,9 +25,9 @@ from pydantic import SecretStr
 from sqlalchemy import event
 
 from bench.lists import moved
-from bench.machine import cores
 from bench.seed import address_of, make_schema, seed
 from denizen.app import Denizen, create_app
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 from denizen.sessions.model import Token
 from denizen.settings import Settings

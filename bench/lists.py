@@ -21,8 +21,8 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
-from bench.machine import cores
 from bench.seed import make_schema, seed
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
 from denizen.db.paging import Page

@@ -6,11 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def cores() -> int:
-    """Count the cores, to be printed beside figures."""
-    return len(os.sched_getaffinity(0))
-
-
 def tree(pid: int, *, also_forks: bool = False) -> Iterator[int]:
     """Give a process and all below it.
 

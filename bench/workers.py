@@ -18,8 +18,9 @@ from typing import Any, Final
 import asyncpg
 
 from bench.__main__ import load, rate_of
-from bench.machine import cores, processor_seconds, tree
+from bench.machine import processor_seconds, tree
 from bench.programs import OURS, PROGRAMS, Accounts, Program, Running, prepare_ours, running
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 
 USERS: Final = 100_000

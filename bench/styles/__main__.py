@@ -15,7 +15,6 @@ from typing import Any
 
 from styles.outer import STYLES
 
-from bench.machine import cores
 from bench.styles.branches import branches
 from bench.styles.catching import KINDS, ask_everybody, verdict
 from bench.styles.chart import chart
@@ -28,6 +27,7 @@ from bench.styles.sizes import sizes
 from bench.styles.table import table, verdicts
 from bench.styles.use import uses
 from bench.styles.wire import latency, lost_races, statements
+from denizen.cores import cores
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.testing import Databases
 

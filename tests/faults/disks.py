@@ -24,8 +24,8 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
 
 
 def fill(file: Path) -> Path:
-    """Write into a file until there is no room for another octet."""
-    with contextlib.suppress(OSError), file.open("wb", buffering=0) as stream:
+    """Write on to a file until there is no room for another octet."""
+    with contextlib.suppress(OSError), file.open("ab", buffering=0) as stream:
         while True:
             stream.write(bytes(4096))
     return file

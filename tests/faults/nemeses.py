@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -75,13 +75,24 @@ async def until_new(server: EmbeddedServer, old: int) -> None:
 @contextlib.asynccontextmanager
 async def every(seconds: float, server: EmbeddedServer, query: str) -> AsyncIterator[None]:
     """Run a query again and again beside the block."""
+    async with superuser(server.superuser_url) as connection:
+
+        async def act() -> None:
+            await connection.execute(query)
+            await asyncio.sleep(seconds)
+
+        async with over_and_over(act):
+            yield
+
+
+@contextlib.asynccontextmanager
+async def over_and_over(act: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Act again and again beside the block, which ends with the last act."""
     over = asyncio.Event()
 
     async def run() -> None:
-        async with superuser(server.superuser_url) as connection:
-            while not over.is_set():
-                await connection.execute(query)
-                await asyncio.sleep(seconds)
+        while not over.is_set():
+            await act()
 
     task = asyncio.create_task(run())
     try:

@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from faults.recorder import Try
 
 IS_FULL: Final = os.environ.get("DENIZEN_FAULTS") == "full"
+IN_FULL: Final = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

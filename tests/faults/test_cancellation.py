@@ -17,7 +17,7 @@ from denizen.audit.queries import record
 from denizen.db.testing import Databases
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
-from faults.report import IS_FULL, Measured, control, publish
+from faults.report import IN_FULL, Measured, control, publish
 from faults.stage import SETTLING
 from support import PASSWORD, Api, a_user, superuser
 
@@ -44,7 +44,6 @@ SELECT (SELECT count(*) FROM users WHERE username = $1 AND version > 1),
 (SELECT count(*) FROM outbox o JOIN users u ON u.id = o.user_id
  WHERE u.username = $1 AND o.kind = 'password_changed')
 """
-_LONG: Final = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
 # as soon as it waits: what it asked for may be carried out; or once the answer is there, unread
 Moment = Literal["waiting", "answered"]
 _Work = Coroutine[Any, Any, object]
@@ -128,7 +127,7 @@ async def watcher(databases: Databases) -> AsyncIterator[Any]:
         yield connection
 
 
-@pytest.mark.parametrize("moment", ["answered", pytest.param("waiting", marks=_LONG)])
+@pytest.mark.parametrize("moment", ["answered", pytest.param("waiting", marks=IN_FULL)])
 @pytest.mark.parametrize("name", SCENES)
 async def test_task_that_is_cancelled_leaves_one_effect_or_none(
     denizen: Denizen[UserModel], admin: Api, watcher: Any, name: str, moment: Moment

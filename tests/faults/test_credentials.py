@@ -18,10 +18,10 @@ import pytest
 
 from faults import checkers
 from faults.credentials import Credentials, effects, some_links
-from faults.nemeses import children, every, postmaster, until_new
+from faults.nemeses import children, every, over_and_over, postmaster, until_new
 from faults.owned import Own
 from faults.recorder import Recorder, Try
-from faults.report import IS_FULL, Measured, control, full, publish
+from faults.report import IN_FULL, Measured, control, full, publish
 from faults.stage import Stage
 from processes import Service
 from support import superuser
@@ -37,7 +37,6 @@ CREATE TRIGGER again AFTER DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION agai
 CREATE TRIGGER again AFTER DELETE ON tokens FOR EACH ROW EXECUTE FUNCTION again()
 """
 Nemesis = Callable[[Stage, Service], Context[None]]
-_LONG: Final = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
 
 
 def _backends_ended(stage: Stage, _service: Service) -> Context[None]:
@@ -65,21 +64,12 @@ def _nothing(_stage: Stage, _service: Service) -> Context[None]:
     return contextlib.nullcontext()
 
 
-@contextlib.asynccontextmanager
-async def _now_and_then(kill: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
-    over = asyncio.Event()
+def _now_and_then(kill: Callable[[], Awaitable[None]], seconds: float) -> Context[None]:
+    async def act() -> None:
+        await asyncio.sleep(random.uniform(0.5, 1.5) * seconds)
+        await kill()
 
-    async def run() -> None:
-        while not over.is_set():
-            await asyncio.sleep(random.uniform(0.5, 1.5) * seconds)
-            await kill()
-
-    task = asyncio.create_task(run())
-    try:
-        yield
-    finally:
-        over.set()
-        await task
+    return over_and_over(act)
 
 
 @pytest.fixture
@@ -115,8 +105,8 @@ def _measured(row: str, fault: str, acts: int, wrong: set[str]) -> Measured:
     ("nemesis", "fault"),
     [
         (_backends_ended, "a backend ended every 100 ms"),
-        pytest.param(_postgres_killed, "PostgreSQL killed every second", marks=_LONG),
-        pytest.param(_workers_killed, "a worker killed every 5 s", marks=_LONG),
+        pytest.param(_postgres_killed, "PostgreSQL killed every second", marks=IN_FULL),
+        pytest.param(_workers_killed, "a worker killed every 5 s", marks=IN_FULL),
     ],
 )
 async def test_what_was_ended_lets_nobody_in_and_each_link_works_once(

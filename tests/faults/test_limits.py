@@ -3,7 +3,7 @@
 import asyncio
 import os
 import resource
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -26,14 +26,6 @@ FILES: Final = 96
 CLIENTS: Final = 200
 HEADROOM: Final = 8 * 2**20  # a hash takes 19 MiB
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-
-
-@pytest.fixture
-async def own(stage: Stage, tmp_path: Path) -> AsyncIterator[Own]:
-    """Give a service of this row's own; it has not begun."""
-    found = Own(stage, tmp_path)
-    yield found
-    await found.end()
 
 
 async def test_f31_service_without_file_descriptors_waits_and_goes_on(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import subprocess
 import time
@@ -16,7 +15,9 @@ import httpx
 import pytest
 
 from denizen.db.embedded import EmbeddedServer
-from faults.report import IS_FULL
+from faults.disks import AS_ROOT, small_disk
+from faults.disks import fill as fill_up
+from faults.report import IN_FULL
 from faults.stage import Running, Stage, embedded, fill, served, sign_in
 from support import PASSWORD, superuser
 
@@ -26,18 +27,7 @@ FULL = 15  # seconds
 SESSION_LIFE = timedelta(days=30)
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
-pytestmark = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
-
-
-@contextlib.contextmanager
-def _small_disk(folder: Path, size: int = SMALL) -> Iterator[Path]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}m,mode=0700", "tmpfs", str(folder)]
-    subprocess.run(mount, check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+pytestmark = IN_FULL
 
 
 @contextlib.contextmanager
@@ -64,18 +54,18 @@ async def _move(url: str, disk: Path) -> None:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """Run a service on a small disk."""
-    with _small_disk(tmp_path / "disk") as disk, _on(disk, tmp_path) as found:
+    with small_disk(tmp_path / "disk", SMALL) as disk, _on(disk, tmp_path) as found:
         yield found
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@AS_ROOT
 async def test_f29_full_disk_refuses_and_goes_on_once_there_is_room(running: Running) -> None:
     """Writes are refused, reads are answered, nothing told is lost, nobody has to do anything."""
     filler = running.folder / "disk" / "filler"
     async with running.loaded(clients=12, pace=0.0) as load:
         await load.until(50)
         load.recorder.mark("fault")
-        _fill_up(filler)
+        fill_up(filler)
         await asyncio.sleep(FULL)
         told = [one.told for one in load.recorder.tries() if one.outcome == "fail"]
         reads = [one for one in load.recorder.tries() if one.kind == "read" and one.told][-20:]
@@ -90,16 +80,10 @@ async def test_f29_full_disk_refuses_and_goes_on_once_there_is_room(running: Run
     assert {one.outcome for one in reads} == {"ok"}
 
 
-def _fill_up(filler: Path) -> None:
-    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
-
-
 @pytest.fixture
 def logging(tmp_path: Path) -> Iterator[Running]:
     """Run a service whose PostgreSQL has its log on a small disk."""
-    with _small_disk(tmp_path / "disk", LOG) as disk:
+    with small_disk(tmp_path / "disk", LOG) as disk:
         server = embedded(tmp_path / "database")
         server.start()
         try:
@@ -120,7 +104,7 @@ def _move_log(server: EmbeddedServer, log: Path) -> None:
     here.symlink_to(log)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@AS_ROOT
 async def test_f30_full_disk_of_the_log_ends_postgres_and_loses_nothing(logging: Running) -> None:
     """PostgreSQL panics, again and again, until there is room; then all goes on by itself."""
     filler = logging.folder / "disk" / "filler"
@@ -129,7 +113,7 @@ async def test_f30_full_disk_of_the_log_ends_postgres_and_loses_nothing(logging:
         load.recorder.mark("fault")
         until = time.monotonic() + FULL
         while time.monotonic() < until:
-            _fill_up(filler)  # what a recovery has freed, too
+            fill_up(filler)  # what a recovery has freed, too
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 async with superuser(logging.server.superuser_url) as operator:
                     await operator.execute("SELECT pg_switch_wal()")  # the next piece of the log

@@ -13,7 +13,7 @@ import pytest
 
 from faults.cluster import IS_HERE, LOOP, TTL, Cluster, Node, clustered
 from faults.recorder import outcomes
-from faults.report import IS_FULL
+from faults.report import IN_FULL
 from faults.stage import Running, fill, served, sign_in
 from support import superuser
 
@@ -28,7 +28,7 @@ ROWS = "SELECT username FROM users WHERE username LIKE $1"
 Both = tuple[Cluster, Running]
 
 pytestmark = [
-    pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it"),
+    IN_FULL,
     pytest.mark.skipif(not IS_HERE, reason="Patroni, etcd or HAProxy is not on this machine"),
 ]
 

@@ -13,7 +13,7 @@ import pytest
 from denizen.db.embedded import EmbeddedServer
 from faults.load import PATIENCE, Load
 from faults.nemeses import postmaster, until_new
-from faults.report import IS_FULL, full
+from faults.report import IN_FULL, full
 from faults.stage import Running, embedded, fill, served, sign_in
 from pooling import PROGRAM, Pooler, pooled, through
 from support import superuser
@@ -23,7 +23,6 @@ SIZE: Final = 2
 TOLD: Final = ("query_wait_timeout = 5", "server_login_retry = 1")  # as operators are told
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer on this machine")
-in_full = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ async def test_f25_pooler_that_is_killed_is_found_again(behind: Pooled) -> None:
     _hold(load)
 
 
-@in_full
+@IN_FULL
 async def test_f25_postgres_that_is_killed_behind_a_pooler_is_found_again(behind: Pooled) -> None:
     """PgBouncer tries again when its `server_login_retry` says so."""
     times = 5
@@ -97,7 +96,7 @@ async def test_f25_postgres_that_is_killed_behind_a_pooler_is_found_again(behind
     _hold(load)
 
 
-@in_full
+@IN_FULL
 async def test_f25_waiting_for_a_connection_of_the_pooler_ends_in_time(behind: Pooled) -> None:
     """Both connections wait for a lock: whoever waits for one hears of it, not after 120 s."""
     seconds = 20

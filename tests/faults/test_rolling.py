@@ -15,7 +15,7 @@ import pytest
 from denizen.cli.serve import GRACE
 from faults.owned import Own
 from faults.recorder import Try
-from faults.report import IS_FULL
+from faults.report import IN_FULL
 from faults.stage import Stage
 from processes import environment, free_port
 
@@ -44,7 +44,7 @@ listen denizen
 """
 
 pytestmark = [
-    pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it"),
+    IN_FULL,
     pytest.mark.skipif(_HAPROXY is None, reason="there is no HAProxy on this machine"),
 ]
 

@@ -6,17 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from denizen.cli.serve import GRACE
 from denizen.idempotency.model import LEASE
 from faults.load import GIVE_UP
 from faults.nemeses import children
 from faults.owned import Own
-from faults.report import IS_FULL, full
+from faults.report import IN_FULL, IS_FULL, full
 from faults.stage import Stage
 from support import superuser, until_a_lock_is_waited_for
 
@@ -24,14 +20,6 @@ IN_FLIGHT = 20
 # seconds: all clients may wait for leases at once, and then for the service to be up
 LONGEST_GAP = round(LEASE.total_seconds()) + 5
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-
-
-@pytest.fixture
-async def own(stage: Stage, tmp_path: Path) -> AsyncIterator[Own]:
-    """Give a service of this row's own; it has not begun."""
-    found = Own(stage, tmp_path)
-    yield found
-    await found.end()
 
 
 async def test_f1_service_that_is_killed_loses_nothing_that_was_told(
@@ -101,7 +89,7 @@ async def test_f2_service_that_is_told_to_go_finishes_what_it_has_begun(
     assert measured.unknown <= IN_FLIGHT // 4
 
 
-@pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+@IN_FULL
 async def test_f3_request_that_never_ends_is_ended_with_the_service(stage: Stage, own: Own) -> None:
     """SIGTERM while a body drips in, which may take hours: cut off when the time for it is over.
 

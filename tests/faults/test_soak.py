@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import httpx
-import pytest
 
 from faults.load import PATIENCE
 from faults.nemeses import children
-from faults.report import IS_FULL
+from faults.report import IN_FULL
 from faults.stage import POOL, Stage
 from support import PASSWORD, superuser
 
@@ -23,7 +22,7 @@ MINUTES: Final = float(os.environ.get("FAULTS_SOAK", "3"))
 SAMPLES: Final = 60
 MEBIBYTE: Final = 2**20
 
-pytestmark = pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+pytestmark = IN_FULL
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pytest
 from denizen.db.embedded import EmbeddedServer
 from faults.nemeses import frozen
 from faults.proxy import Proxy
-from faults.report import IS_FULL, control
+from faults.report import IN_FULL, control
 from faults.stage import Running, fill, look, measured_by, served, sign_in, socket_of
 from streaming import Pair, streaming
 from support import superuser
@@ -106,7 +106,7 @@ async def test_f22_commit_that_waits_for_a_stopped_standby_is_never_told_to_be_d
     assert measured.unknown
 
 
-@pytest.mark.skipif(not IS_FULL, reason="takes long; `make faults` runs it")
+@IN_FULL
 async def test_f16_address_that_leads_to_a_standby_for_a_while_is_nobody(misled: Misled) -> None:
     """It is behind and would let in who was signed out: neither a write nor a read is answered."""
     pair, proxy, running = misled

@@ -18,7 +18,7 @@ from denizen import migrations
 from denizen.db.errors import DataError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import Model, table_of
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, copy_of
 from denizen.migrations import head, migrate, plan, schema_is_current, steps
 from denizen.tables import Tables
 from denizen.users.model import UserModel
@@ -145,10 +145,8 @@ async def test_schema_of_a_newer_program_is_current(
 @pytest.fixture
 async def blank(server: Databases) -> AsyncIterator[Databases]:
     """Give a database with nothing in it."""
-    name = f"empty_{secrets.token_hex(8)}"
-    await server.run(f"CREATE DATABASE {name} TEMPLATE template0 OWNER denizen_owner")
-    yield server.on(name)
-    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(server, "template0") as found:
+        yield found
 
 
 @pytest.fixture

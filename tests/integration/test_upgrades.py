@@ -4,7 +4,6 @@ So the next version's schema can be made while this version serves, and no servi
 `docs/how-to/operate.md` promises it, `tests/faults/test_upgrades.py` does it under load.
 """
 
-import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from additive import Fact, facts, taken
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, copy_of
 from denizen.migrations import plan, steps
 
 ALLOWED = [
@@ -61,17 +60,15 @@ async def owner(databases: Databases) -> AsyncIterator[DBSessionManager]:
 @pytest.fixture
 async def blank(server: Databases) -> AsyncIterator[DBSessionManager]:
     """Give the same on an empty database; the serving role gets whatever comes to be."""
-    name = f"empty_{secrets.token_hex(8)}"
-    await server.run(f"CREATE DATABASE {name} TEMPLATE template0 OWNER denizen_owner")
-    found = DBSessionManager(server.on(name).owner_url)
-    found.init()
-    async with found.make_connection() as connection:
-        for things in ("TABLES", "FUNCTIONS"):
-            how = f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {things} TO denizen"
-            await connection.execute(text(how))
-    yield found
-    await found.close_connections()
-    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
+    async with copy_of(server, "template0") as empty:
+        found = DBSessionManager(empty.owner_url)
+        found.init()
+        async with found.make_connection() as connection:
+            for things in ("TABLES", "FUNCTIONS"):
+                how = f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {things} TO denizen"
+                await connection.execute(text(how))
+        yield found
+        await found.close_connections()
 
 
 async def test_every_revision_leaves_the_program_before_it_what_it_needs(

@@ -7,6 +7,7 @@ end. The server is embedded, unsafe and fast, and ends with the run;
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import urllib.parse
@@ -90,15 +91,22 @@ def template(server: Databases, schema: Schema) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-async def databases(server: Databases, template: str) -> AsyncIterator[Databases]:
-    """Give a fresh copy of the template for one test."""
+@contextlib.asynccontextmanager
+async def copy_of(server: Databases, template: str) -> AsyncIterator[Databases]:
+    """Give a fresh copy of a database: of `template0`, an empty one."""
     name = f"test_{secrets.token_hex(8)}"
     # nothing is synced here, so copying files is less work than writing each page to the log
     options = f"TEMPLATE {template} OWNER denizen_owner STRATEGY file_copy"
     await server.run(f"CREATE DATABASE {name} {options}")
     yield server.on(name)
     await server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def databases(server: Databases, template: str) -> AsyncIterator[Databases]:
+    """Give a fresh copy of the template for one test."""
+    async with copy_of(server, template) as found:
+        yield found
 
 
 @pytest.fixture
