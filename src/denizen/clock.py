@@ -3,12 +3,14 @@
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import PlainSerializer, WithJsonSchema
-from sqlalchemy import ColumnElement, Interval, func, literal
+from sqlalchemy import ColumnElement, Interval, bindparam, func, literal
 
 Instant = ColumnElement[datetime]
+# the database's time in statements that are made once, which bind `skew`
+NOW: Final[Instant] = func.now() + bindparam("skew", timedelta(0), Interval)
 
 
 @dataclass(slots=True)

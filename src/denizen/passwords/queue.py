@@ -45,6 +45,11 @@ class Place:
         if self.future.done():
             raise OverloadedError
 
+    def refuse(self) -> None:
+        """Tell whoever has the place that it is gone; not under the queue's lock."""
+        with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+            self.future.set_exception(OverloadedError())
+
     async def run(self, work: Callable[[], T], *, is_usual: bool = True) -> T:
         """Give what the work gives.
 
@@ -108,22 +113,12 @@ class FairQueue:
             self._taken.setdefault(network, {})[place] = None
             self.waiting += 1
         if given_up is not None:
-            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
-                given_up.future.set_exception(OverloadedError())
+            given_up.refuse()
         try:
             yield place
         finally:
             with self._lock:
                 self._leave(place)
-
-    async def run(self, network: str, work: Callable[[], T]) -> T:
-        """Give what the work gives.
-
-        Raises:
-            OverloadedError: there was no room, or as `Place.run`.
-        """
-        with self.place(network) as place:
-            return await place.run(work)
 
     def line_up(self, place: Place) -> None:
         """Have a place's work done when it is its turn; one that was given up is not.
@@ -152,8 +147,7 @@ class FairQueue:
             for place in dropped:
                 self._leave(place)
         for place in dropped:
-            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
-                place.future.set_exception(OverloadedError())
+            place.refuse()
 
     def _new_threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(

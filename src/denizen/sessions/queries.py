@@ -32,7 +32,7 @@ from uuid_utils.compat import uuid7
 
 from denizen.audit.model import ADDRESS_MAX, AGENT_MAX, Actor
 from denizen.audit.queries import record
-from denizen.clock import Instant
+from denizen.clock import NOW, Instant
 from denizen.db.direct import CompiledStatement
 from denizen.db.model import table_of
 from denizen.db.purging import purge_some
@@ -61,21 +61,19 @@ def who_am_i(model: type[UserMixin], sessions: Table, dialect: Dialect) -> Compi
     names, and the session's `session_id`, `session_expires_at` and `is_seen`: whether it was noted
     lately that the session is in use.
     """
-    columns = [attr.columns[0].label(attr.key) for attr in inspect(model).column_attrs]
-    now = func.now() + bindparam("skew", timedelta(0), Interval)
     statement = (
         select(
-            *columns,
+            *_columns(model),
             sessions.c.id.label("session_id"),
             sessions.c.expires_at.label("session_expires_at"),
-            (sessions.c.last_seen_at > now - literal_column(_SEEN_EVERY)).label("is_seen"),
+            (sessions.c.last_seen_at > NOW - literal_column(_SEEN_EVERY)).label("is_seen"),
         )
         .select_from(sessions.join(table_of(model), sessions.c.user_id == model.id))
         .where(
             sessions.c.user_id == bindparam("user_id", type_=Uuid),
             sessions.c.token_digest == bindparam("token_digest", type_=LargeBinary),
-            sessions.c.expires_at > now,
-            sessions.c.last_seen_at > now - literal_column(_IDLE_LIFE),
+            sessions.c.expires_at > NOW,
+            sessions.c.last_seen_at > NOW - literal_column(_IDLE_LIFE),
             model.is_active,
         )
     )
@@ -84,8 +82,7 @@ def who_am_i(model: type[UserMixin], sessions: Table, dialect: Dialect) -> Compi
 
 def candidate(model: type[UserMixin], dialect: Dialect) -> CompiledStatement:
     """Compile the read of whoever has an address: binds `key`, gives the user's columns."""
-    columns = [attr.columns[0].label(attr.key) for attr in inspect(model).column_attrs]
-    mine = select(*columns).where(model.email_key == bindparam("key", type_=String))
+    mine = select(*_columns(model)).where(model.email_key == bindparam("key", type_=String))
     return CompiledStatement(mine, dialect)
 
 
@@ -127,14 +124,13 @@ async def start_session(
 @functools.cache
 def _starting(model: type[UserMixin], sessions: Table) -> Executable:
     """Give the statement, which takes longer to make than to run; no bind has a column's name."""
-    now = func.now() + bindparam("skew", type_=Interval)
     values: dict[str, ColumnElement[Any]] = {
         "user_id": model.id,  # type: ignore[dict-item]  # a column it is, once mapped
         "token_digest": bindparam("digest", type_=LargeBinary),
         "id": bindparam("new", type_=Uuid),
-        "created_at": now,
-        "last_seen_at": now,
-        "expires_at": now + literal(SESSION_LIFE, Interval),
+        "created_at": NOW,
+        "last_seen_at": NOW,
+        "expires_at": NOW + literal(SESSION_LIFE, Interval),
         "address": bindparam("place", type_=String),
         "user_agent": bindparam("agent", type_=String),
     }
@@ -160,7 +156,7 @@ async def remember_network(
 
 @functools.cache
 def _remembering(networks: Table) -> Executable:
-    known = upsert(networks).values(last_used_at=func.now() + bindparam("skew", type_=Interval))
+    known = upsert(networks).values(last_used_at=NOW)
     return known.on_conflict_do_update(
         index_elements=["user_id", "network"], set_={"last_used_at": known.excluded.last_used_at}
     )
@@ -261,3 +257,8 @@ async def purge_networks(db: Db, networks: Table, now: Instant) -> int:
 def _live(sessions: Table, now: Instant) -> tuple[ColumnElement[bool], ...]:
     is_used = sessions.c.last_seen_at > now - literal(IDLE_LIFE, Interval)
     return (sessions.c.expires_at > now, is_used)
+
+
+def _columns(model: type[UserMixin]) -> list[ColumnElement[Any]]:
+    """Give a user's columns under the names of their attributes."""
+    return [attr.columns[0].label(attr.key) for attr in inspect(model).column_attrs]

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from denizen.clock import NOW
 from denizen.db.purging import PURGED_AT_ONCE
 from denizen.db.unit import Db
 from denizen.errors import ThrottledError
@@ -79,22 +80,21 @@ def _spending(table: Table, count: int) -> Executable:
     """Give the statement for so many buckets, which takes longer to make than to run.
 
     A bucket's own limit reaches the update of a row that was there inside the row that was not
-    inserted: its `full_at` is one `refill` after `now`. The clock itself is read once the row is
-    locked: `now`, when the unit began, would make those who waited for the lock too early.
+    inserted: its `full_at` is one `refill` after `NOW`. The clock itself is read once the row is
+    locked: `NOW`, when the unit began, would make those who waited for the lock too early.
     """
-    skew = bindparam("skew", type_=Interval)
-    now, clock = func.now() + skew, func.clock_timestamp() + skew
+    clock = func.clock_timestamp() + bindparam("skew", type_=Interval)
     rows = union_all(
         *(
             select(
                 bindparam(f"key_{number}", type_=LargeBinary),
-                now + bindparam(f"refill_{number}", type_=Float) * _SECOND,
+                NOW + bindparam(f"refill_{number}", type_=Float) * _SECOND,
             )
             for number in range(count)
         )
     )
     fresh = insert(table).from_select(["key", "full_at"], rows)
-    refill = extract("epoch", fresh.excluded.full_at - now) * _SECOND
+    refill = extract("epoch", fresh.excluded.full_at - NOW) * _SECOND
     full_at = func.greatest(table.c.full_at, clock) + refill
     spent = fresh.on_conflict_do_update(index_elements=["key"], set_={"full_at": full_at})
     return spent.returning(table.c.key, table.c.full_at - clock)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import pytest
 
@@ -16,6 +17,15 @@ from denizen.passwords.queue import FairQueue
 SEVERAL = 0.1  # seconds of queue: by the first guess of a job's time, a fourth one is too many
 
 
+T = TypeVar("T")
+
+
+async def run(queue: FairQueue, network: str, work: Callable[[], T]) -> T:
+    """Take a place and have the work done."""
+    with queue.place(network) as place:
+        return await place.run(work)
+
+
 class Line:
     """A queue of one thread that stands still until it is let go, and the jobs in it."""
 
@@ -23,11 +33,11 @@ class Line:
         self.queue = FairQueue(1, SEVERAL)
         self.done: list[str] = []
         self._gate = threading.Event()
-        self._first = asyncio.ensure_future(self.queue.run("first", self._gate.wait))
+        self._first = asyncio.ensure_future(run(self.queue, "first", self._gate.wait))
 
     def add(self, name: str) -> "asyncio.Task[None]":
         """Queue a job; its network is the first letter of its name."""
-        return asyncio.ensure_future(self.queue.run(name[0], self._job(name)))
+        return asyncio.ensure_future(run(self.queue, name[0], self._job(name)))
 
     async def let_go(self) -> None:
         """Have the jobs done."""
@@ -86,7 +96,7 @@ async def test_full_queue_refuses_who_has_as_many_as_the_others(line: Line) -> N
 
     for network in ("a", "b"):
         with pytest.raises(OverloadedError):
-            await line.queue.run(network, bool)
+            await run(line.queue, network, bool)
 
     await line.let_go()
     await asyncio.gather(*jobs)
@@ -145,7 +155,7 @@ async def test_heavy_job_closes_the_queue_to_nobody(line: Line) -> None:
         await place.run(lambda: time.sleep(0.3), is_usual=False)
     assert line.queue.wait == before
 
-    await line.queue.run("a", lambda: time.sleep(0.3))
+    await run(line.queue, "a", lambda: time.sleep(0.3))
     assert line.queue.wait > before
 
 
@@ -176,7 +186,7 @@ async def test_closed_queue_drops_its_jobs_and_works_again(line: Line) -> None:
 
     with pytest.raises(OverloadedError):
         await job
-    assert await line.queue.run("a", lambda: 7) == 7
+    assert await run(line.queue, "a", lambda: 7) == 7
     assert line.queue.waiting == 0
 
 
@@ -185,8 +195,8 @@ async def test_error_of_a_job_is_its_callers(line: Line) -> None:
     await line.let_go()
 
     with pytest.raises(ZeroDivisionError):
-        await line.queue.run("a", lambda: 1 // 0)
-    assert await line.queue.run("a", lambda: 7) == 7
+        await run(line.queue, "a", lambda: 1 // 0)
+    assert await run(line.queue, "a", lambda: 7) == 7
     assert line.queue.running == 0
 
 
@@ -195,6 +205,6 @@ async def test_work_yields_to_the_event_loop(line: Line) -> None:
     """Its threads are nicer than the rest of the process."""
     await line.let_go()
 
-    theirs = await line.queue.run("a", lambda: os.getpriority(os.PRIO_PROCESS, 0))
+    theirs = await run(line.queue, "a", lambda: os.getpriority(os.PRIO_PROCESS, 0))
 
     assert theirs > os.getpriority(os.PRIO_PROCESS, 0)
