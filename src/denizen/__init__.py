@@ -4,7 +4,8 @@ The names are loaded when they are asked for: whoever needs one module of this p
 that reads files to import, say) does not load the framework and the database's driver with it.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from denizen.app import Denizen
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
     from denizen.users.model import UserMixin, UserModel
 
 __all__ = ["DBSessionManager", "Denizen", "UserMixin", "UserModel"]
+_HOMES: Final = {
+    "DBSessionManager": "denizen.db.manager",
+    "Denizen": "denizen.app",
+    "UserMixin": "denizen.users.model",
+    "UserModel": "denizen.users.model",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from denizen import app  # noqa: PLC0415  # the point of it all
-
-    return getattr(app, name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

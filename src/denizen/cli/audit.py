@@ -4,18 +4,17 @@ from typing import Annotated
 
 import typer
 
-from denizen.app import Denizen
 from denizen.audit.schemas import EventPage, EventView
 from denizen.cli.running import (
     AsJson,
     DataDir,
+    Service,
     out,
     print_json,
     print_table,
     reporting,
-    with_denizen,
+    with_service,
 )
-from denizen.users.model import UserModel
 
 
 def audit(
@@ -29,16 +28,16 @@ def audit(
 ) -> None:
     """List the audit log, the newest first."""
 
-    async def work(denizen: Denizen[UserModel]) -> EventPage:
-        user_id = None if user is None else (await denizen.users.find_user(user)).id
-        page = await denizen.audit.list_events(
+    async def work(service: Service) -> EventPage:
+        user_id = None if user is None else (await service.users.find_user(user)).id
+        page = await service.audit.list_events(
             user_id=user_id, action=action, limit=limit, cursor=cursor
         )
         items = [EventView.model_validate(row) for row in page]
         return EventPage(items=items, next_cursor=page.next_cursor)
 
     with reporting():
-        page = with_denizen(data_dir, work)
+        page = with_service(data_dir, work)
     if as_json:
         print_json(page.model_dump(mode="json"))
         return

@@ -16,7 +16,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from denizen.app import Denizen
 from denizen.cli.running import (
     OUT_OF_REACH,
     REFUSED,
@@ -24,10 +23,11 @@ from denizen.cli.running import (
     AsJson,
     CommandError,
     DataDir,
+    Service,
     out,
     print_json,
     reporting,
-    with_denizen,
+    with_service,
 )
 from denizen.db.errors import UnavailableError
 from denizen.exports.queries import Format
@@ -35,9 +35,7 @@ from denizen.imports.files import Encoding, FileError
 from denizen.imports.model import Import, OnConflict
 from denizen.imports.recipes import FIELDS, RecipeName
 from denizen.imports.schemas import ImportOptions, ImportView, said_columns
-from denizen.users.model import UserModel
 
-Service = Denizen[UserModel]
 Show = Callable[[int, int, float | None], None]
 _FORMATS: Final[dict[str, Format]] = {".csv": "csv", ".jsonl": "jsonl"}
 _GO_ON: Final = "the database went out of reach; the same command goes on where this one was"
@@ -96,18 +94,18 @@ def import_(
             def watch(found: Import) -> None:
                 show(found.done, found.records or 0, found.rate)
 
-            found, view = with_denizen(
-                data_dir, lambda denizen: _import(denizen, file, options, watch)
+            found, view = with_service(
+                data_dir, lambda service: _import(service, file, options, watch)
             )
     _tell(found, view, as_json=as_json)
 
 
 async def _import(
-    denizen: Service, file: Path, options: ImportOptions, watch: Callable[[Import], None]
+    service: Service, file: Path, options: ImportOptions, watch: Callable[[Import], None]
 ) -> tuple[Import, ImportView]:
-    found = await denizen.imports.import_file(file, options, watch=watch)
-    report = denizen.imports.folder.report(found.id)
-    refusals = await denizen.imports.list_refusals(found.id)
+    found = await service.imports.import_file(file, options, watch=watch)
+    report = service.imports.folder.report(found.id)
+    refusals = await service.imports.list_refusals(found.id)
     where = None if report is None else str(report)
     return found, ImportView.of(found, refusals, where)
 
@@ -127,9 +125,9 @@ def export(
         if form is None:
             raise CommandError("the name must end in .csv or .jsonl", USAGE)
         with _bar(f"exporting {file.name}", is_shown=not as_json) as show:
-            count = with_denizen(
+            count = with_service(
                 data_dir,
-                lambda denizen: denizen.exports.export_file(
+                lambda service: service.exports.export_file(
                     file,
                     form,
                     with_hashes=with_hashes,

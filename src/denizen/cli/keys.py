@@ -13,7 +13,7 @@ from denizen.cli.running import (
     print_json,
     print_table,
     reporting,
-    with_denizen,
+    with_service,
 )
 from denizen.clock import rfc3339
 from denizen.keys.model import SCOPES
@@ -46,8 +46,8 @@ def create(
     """Make a key and print it, this once."""
     life = None if days is None else timedelta(days=days)
     with reporting():
-        text, key = with_denizen(
-            data_dir, lambda denizen: denizen.keys.create_key(name, scope, life=life)
+        text, key = with_service(
+            data_dir, lambda service: service.keys.create_key(name, scope, life=life)
         )
     if as_json:
         print_json({"key": text} | _view(key))
@@ -59,7 +59,7 @@ def create(
 def list_(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List all keys, revoked ones included, the newest first."""
     with reporting():
-        keys = with_denizen(data_dir, lambda denizen: denizen.keys.list_keys())
+        keys = with_service(data_dir, lambda service: service.keys.list_keys())
     if as_json:
         print_json([_view(key) for key in keys])
         return
@@ -80,7 +80,7 @@ def revoke(
 ) -> None:
     """Revoke a key: it is dead at the next request."""
     with reporting("no such active key"):
-        with_denizen(data_dir, lambda denizen: denizen.keys.revoke_key(key_id))
+        with_service(data_dir, lambda service: service.keys.revoke_key(key_id))
     if as_json:
         print_json({"revoked": str(key_id)})
     else:

@@ -13,7 +13,6 @@ import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
 
-from denizen.app import Denizen
 from denizen.db.embedded import EmbeddedDatabaseError, use_embedded
 from denizen.db.engine import parse_url
 from denizen.db.errors import DataError, TakenError, UnavailableError
@@ -21,10 +20,12 @@ from denizen.db.manager import DBSessionManager
 from denizen.doctor.findings import SENTENCES
 from denizen.errors import DenizenError, LastAdminError, NotFoundError
 from denizen.migrations import migrate, schema_is_current
+from denizen.service import UsersService
 from denizen.settings import Settings, SettingsError
 from denizen.users.model import UserModel
 
 T = TypeVar("T")
+Service = UsersService[UserModel]
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the embedded database (default ./data)."),
@@ -110,16 +111,14 @@ def database_of(settings: Settings) -> Iterator[Urls]:
         yield Urls(urls.app_url, urls.owner_url, is_embedded=True)
 
 
-def with_denizen(data_dir: Path | None, work: Callable[[Denizen[UserModel]], Awaitable[T]]) -> T:
+def with_service(data_dir: Path | None, work: Callable[[Service], Awaitable[T]]) -> T:
     """Give what `work` gives, on the service's database, with its schema up to date."""
     settings = Settings.load(data_dir=data_dir)
     with database_of(settings) as urls:
         return work_on(settings, urls, work)
 
 
-def work_on(
-    settings: Settings, urls: Urls, work: Callable[[Denizen[UserModel]], Awaitable[T]]
-) -> T:
+def work_on(settings: Settings, urls: Urls, work: Callable[[Service], Awaitable[T]]) -> T:
     """Give what `work` gives on this database, with its schema up to date."""
     bound = settings.model_copy(update={"database_url": SecretStr(urls.serving)})
     return asyncio.run(_work(bound, urls, work))
@@ -146,19 +145,17 @@ def serving_role(urls: Urls) -> str | None:
     return serving if serving != owning else None
 
 
-async def _work(
-    settings: Settings, urls: Urls, work: Callable[[Denizen[UserModel]], Awaitable[T]]
-) -> T:
-    denizen: Denizen[UserModel] = Denizen(settings=settings)
-    await denizen.start()
+async def _work(settings: Settings, urls: Urls, work: Callable[[Service], Awaitable[T]]) -> T:
+    service = Service(settings=settings)
+    await service.start()
     try:
-        if not await schema_is_current(denizen.db.engine):
+        if not await schema_is_current(service.db.engine):
             if not urls.is_embedded:
                 raise CommandError(BEHIND, OUT_OF_REACH)
             await bring_up_to_date(settings, urls)
-        return await work(denizen)
+        return await work(service)
     finally:
-        await denizen.stop()
+        await service.stop()
 
 
 def _sentence(error: Exception) -> str:

@@ -11,25 +11,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from fastapi import FastAPI
-from granian import Granian
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
 from pydantic import SecretStr
 
-from denizen.app import Denizen, create_app
-from denizen.cli.descriptors import clients_of_a_worker
 from denizen.cli.running import (
     BEHIND,
     OUT_OF_REACH,
     USAGE,
     CommandError,
     DataDir,
+    Service,
     Urls,
     bring_up_to_date,
     no_mail_server,
@@ -40,23 +35,14 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.engine import describe_url
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.logs import log_config, request_log
+from denizen.logs import log_config
 from denizen.mail.sender import link_of
-from denizen.metrics.folder import MetricsFolder
 from denizen.migrations import schema_is_current
-from denizen.settings import Settings, variable
+from denizen.settings import Settings
 from denizen.tokens.model import Purpose
-from denizen.users.model import UserModel
 
-HEADER_PATIENCE: Final = 10_000  # milliseconds for the whole head of a request: no slowloris
-GRACE: Final = 20  # seconds that running requests get after SIGTERM
 PORT_PATIENCE: Final = 3.0  # seconds: workers of a killed service may still be going
-SETTLING: Final = 0.1  # seconds between a worker's start-up and its serving, amply
 FIRST_ADMIN_FILE: Final = "first-admin-link.txt"
-PARENT: Final = "DENIZEN_SERVE_PID"
-# no settings: what the main process tells its workers
-DEV: Final = "DENIZEN_SERVE_DEV"
-FIGURES: Final = "DENIZEN_SERVE_FIGURES"
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +59,7 @@ def serve(
     """Run the service until SIGTERM or Ctrl-C."""
     leaving = _Leaving()
     signal.signal(signal.SIGTERM, leaving)  # until the server has handlers of its own
-    logging.config.dictConfig(_log_config())
+    logging.config.dictConfig(log_config(is_terminal=sys.stderr.isatty()))
     with reporting():
         settings = Settings.load(host=host, port=port, workers=workers, data_dir=data_dir)
         if dev and not _is_loopback(settings.host):
@@ -86,56 +72,10 @@ def serve(
             _announce(settings, urls, _first_admin(settings, urls), is_dev=dev)
             if settings.mail_server is None and not dev:
                 _log.warning(no_mail_server(settings))
+            from denizen.cli.workers import run  # noqa: PLC0415  # the web framework and the server
+
             if not leaving.is_told:
-                _run(settings, urls, is_dev=dev)
-
-
-def worker_app() -> FastAPI:
-    """Make the app inside a worker process, which ends when the service that made it is gone."""
-    parent = int(os.environ.get(PARENT, "0"))
-    if parent:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    is_dev = bool(parent) and os.environ.get(DEV) == str(parent)
-    figures = os.environ.get(FIGURES) if parent else None
-    folder = MetricsFolder(Path(figures)) if figures else None
-    app = create_app(is_dev=is_dev, metrics_folder=folder, request_log=request_log())
-    start = app.router.lifespan_context
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        async with start(app) as state:
-            # not before the loop, which stops after start-up, runs again to serve
-            asyncio.get_running_loop().call_later(SETTLING, _take_signals)
-            yield state
-
-    app.router.lifespan_context = lifespan
-    return app
-
-
-def _run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
-    told = {"database_url": urls.serving}  # a worker reads settings anew, without our arguments
-    told |= {n: str(getattr(settings, n)) for n in ("workers", "host", "port", "data_dir")}
-    os.environ.update({variable(name): value for name, value in told.items()})
-    os.environ[PARENT] = str(os.getpid())
-    os.environ[DEV] = os.environ[PARENT] if is_dev else ""
-    os.environ[FIGURES] = _figures_folder(settings)
-    os.register_at_fork(after_in_child=_hold_signals)
-    pools = 2 if settings.replica_urls else 1
-    connections = pools * settings.database_pool_size
-    Granian(
-        "denizen.cli.serve:worker_app",
-        factory=True,
-        interface=Interfaces.ASGI,
-        address=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        backpressure=clients_of_a_worker(settings.workers, connections),
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=GRACE,
-        log_dictconfig=_log_config(),
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_PATIENCE),
-    ).serve()
+                run(settings, urls, is_dev=dev)
 
 
 @contextlib.contextmanager
@@ -233,12 +173,12 @@ def _in_file(file: Path, link: str | None) -> str | None:
 
 async def _first_admin_token(settings: Settings, urls: Urls) -> str | None:
     bound = settings.model_copy(update={"database_url": SecretStr(urls.serving)})
-    denizen: Denizen[UserModel] = Denizen(settings=bound)
-    await denizen.start()
+    service = Service(settings=bound)
+    await service.start()
     try:
-        return await denizen.registrations.first_admin_token()
+        return await service.registrations.first_admin_token()
     finally:
-        await denizen.stop()
+        await service.stop()
 
 
 def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev: bool) -> None:
@@ -257,18 +197,6 @@ def _announce(settings: Settings, urls: Urls, first_admin: str | None, *, is_dev
     for name, value in rows.items():
         out.print(f"  {name:<12} {value}", markup=False)
     sys.stdout.flush()
-
-
-def _figures_folder(settings: Settings) -> str:
-    """Make the folder in which the workers add up what they count; each run has an empty one."""
-    folder = settings.data_dir.resolve() / "metrics" / str(settings.port)
-    try:
-        MetricsFolder.prepare(folder)
-    except OSError as error:
-        said = "%s can't be used (%s): /metrics tells of one worker alone"
-        _log.warning(said, folder, error.strerror)
-        return ""
-    return str(folder)
 
 
 def _addresses(settings: Settings) -> Iterator[tuple[str, int]]:
@@ -324,25 +252,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
-
-
-def _hold_signals() -> None:
-    """Keep SIGTERM waiting until the worker's loop runs and listens.
-
-    Before, the main process's handlers would only make a note of it, and between start-up and
-    serving uvloop drops it: the worker would be waited for in vain.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-
-def _take_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
 class _Leaving:
     """Ends the start when told to, and remembers it: what is raised inside a finalizer is lost."""
 
@@ -351,7 +260,3 @@ class _Leaving:
     def __call__(self, _number: int, _frame: Any) -> None:
         self.is_told = True
         raise SystemExit(0)
-
-
-def _log_config() -> dict[str, Any]:
-    return log_config(is_terminal=sys.stderr.isatty())

@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
-from denizen.app import Denizen
 from denizen.cli.running import (
     AsJson,
     DataDir,
+    Service,
     out,
     print_json,
     print_table,
     reporting,
-    with_denizen,
+    with_service,
 )
 from denizen.clock import rfc3339
 from denizen.mail.sender import link_of
@@ -25,7 +25,6 @@ from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser, UserView
 from denizen.users.values import Locale, Role
 
-Service = Denizen[UserModel]
 User = Annotated[str, typer.Argument(metavar="USER", help="An id, an e-mail or a username.")]
 
 app = typer.Typer(help="Create, find, change and remove users.", no_args_is_help=True)
@@ -58,7 +57,7 @@ def create(
             email_verified=verified,
             password=None if password is None else SecretStr(password),
         )
-        user, link = with_denizen(data_dir, lambda denizen: _create(denizen, payload))
+        user, link = with_service(data_dir, lambda service: _create(service, payload))
     _show(user, as_json=as_json, link=link)
 
 
@@ -75,9 +74,9 @@ def list_(
     """List users, newest first, a page at a time."""
     wanted = UserFilter(q=q, role=role)
     with reporting():
-        page = with_denizen(
+        page = with_service(
             data_dir,
-            lambda denizen: denizen.users.list_users(wanted, limit=limit, cursor=cursor),
+            lambda service: service.users.list_users(wanted, limit=limit, cursor=cursor),
         )
     if as_json:
         items = [UserView.of(user).model_dump(mode="json") for user in page]
@@ -96,7 +95,7 @@ def list_(
 def show(user: User, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show one user."""
     with reporting():
-        found = with_denizen(data_dir, lambda denizen: denizen.users.find_user(user))
+        found = with_service(data_dir, lambda service: service.users.find_user(user))
     _show(found, as_json=as_json)
 
 
@@ -125,13 +124,13 @@ def delete(
 ) -> None:
     """Sign a user out and erase them in 30 days; until then a mailed link undoes it."""
     with reporting():
-        found = with_denizen(data_dir, lambda denizen: denizen.users.find_user(user))
+        found = with_service(data_dir, lambda service: service.users.find_user(user))
     if not yes:
         when = "now, for good" if erase_now else "in 30 days"
         typer.confirm(f"Erase {_plain(found.email)} {when}?", abort=True, err=True)
     with reporting():
-        with_denizen(
-            data_dir, lambda denizen: denizen.users.delete_user(found.id, at_once=erase_now)
+        with_service(
+            data_dir, lambda service: service.users.delete_user(found.id, at_once=erase_now)
         )
     if as_json:
         print_json({"deleted": str(found.id), "erased": erase_now})
@@ -143,40 +142,40 @@ def delete(
 def reset_password(user: User, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Print and mail a one-time link to set a new password; the old one works until then."""
 
-    async def work(denizen: Service) -> str:
-        found = await denizen.users.find_user(user)
-        token = await denizen.passwords.make_link(found.id, "password_reset")
-        return _link(denizen, token)
+    async def work(service: Service) -> str:
+        found = await service.users.find_user(user)
+        token = await service.passwords.make_link(found.id, "password_reset")
+        return _link(service, token)
 
     with reporting():
-        link = with_denizen(data_dir, work)
+        link = with_service(data_dir, work)
     if as_json:
         print_json({"link": link})
     else:
         out.print(link, markup=False)
 
 
-async def _create(denizen: Service, payload: CreateUser) -> tuple[UserModel, str | None]:
+async def _create(service: Service, payload: CreateUser) -> tuple[UserModel, str | None]:
     """Create a user and, where there is no password, a link to set one, in one transaction."""
     if payload.password is not None:
-        return await denizen.users.create_user(payload), None
-    async with denizen.db.get_session() as db:
-        user = await denizen.users.create_user(payload, db=db)
-        token = await denizen.passwords.make_link(user.id, "invitation", db=db)
-    return user, _link(denizen, token)
+        return await service.users.create_user(payload), None
+    async with service.db.get_session() as db:
+        user = await service.users.create_user(payload, db=db)
+        token = await service.passwords.make_link(user.id, "invitation", db=db)
+    return user, _link(service, token)
 
 
-def _link(denizen: Service, token: str) -> str:
-    return link_of(denizen.settings.pages_url, Purpose.PASSWORD_RESET, token)
+def _link(service: Service, token: str) -> str:
+    return link_of(service.settings.pages_url, Purpose.PASSWORD_RESET, token)
 
 
 def _switch(user: str, data_dir: Path | None, change: UpdateUser, *, as_json: bool) -> None:
-    async def work(denizen: Service) -> UserModel:
-        found = await denizen.users.find_user(user)
-        return await denizen.users.update_user(found.id, change)
+    async def work(service: Service) -> UserModel:
+        found = await service.users.find_user(user)
+        return await service.users.update_user(found.id, change)
 
     with reporting():
-        changed = with_denizen(data_dir, work)
+        changed = with_service(data_dir, work)
     _show(changed, as_json=as_json)
 
 
