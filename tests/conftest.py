@@ -25,6 +25,9 @@ from mailserver import Mailbox, mail_server
 from post import Post
 from support import PASSWORD, Api, StatementCounter, an_admin
 
+# services and commands that the tests start read their bytecode, as installed ones do
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # hypothesis keeps tables and constants on disk; not in the working directory
 _HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")
 atexit.register(_HOME.cleanup)

@@ -78,7 +78,7 @@ class Denizen(UsersService[U]):
         ]
         share_methods(*routers)
         for one in routers:
-            router.include_router(one)
+            router.routes.extend(one.routes)  # in routers inside routers paths are matched twice
         app.include_router(router, prefix=prefix)
         if not app.router.dependencies:  # what the app asks of every request, this route can't
             app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))

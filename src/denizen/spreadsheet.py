@@ -9,7 +9,8 @@ spreadsheet splits each line there, and heeds no quotes: they begin none of its 
 import re
 from typing import Final
 
-STARTS: Final = ("\t", "\r", "'", "+", "-", "=", "@")
+# in the order of their code points; some spreadsheets read the full-width ones as the others
+STARTS: Final = ("\t", "\r", "'", "+", "-", "=", "@", "\uff0b", "\uff0d", "\uff1d", "\uff20")
 _SEPARATORS: Final = (";", "\t", "\r", "\n")
 _BEGINNING: Final = rf"(?<![^{''.join(_SEPARATORS)}])"  # of the cell, or behind a separator
 _FORMULA: Final = f"(?=[{re.escape(''.join(STARTS))}])"

@@ -42,7 +42,7 @@ def run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
     os.environ[PARENT] = str(os.getpid())
     os.environ[DEV] = os.environ[PARENT] if is_dev else ""
     os.environ[FIGURES] = _figures_folder(settings)
-    os.register_at_fork(after_in_child=_hold_signals)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals)
     pools = 2 if settings.replica_urls else 1
     connections = pools * settings.database_pool_size
     Granian(
@@ -102,9 +102,9 @@ def _end_with(parent: int) -> None:
 
 
 def _hold_signals() -> None:
-    """Keep SIGTERM waiting until the worker's loop runs and listens.
+    """Keep SIGTERM waiting, from before a worker is there until its loop runs and listens.
 
-    Before, the main process's handlers would only make a note of it, and between start-up and
+    Earlier the handlers of the main process would only make a note of it, and between start-up and
     serving uvloop drops it: the worker would be waited for in vain.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

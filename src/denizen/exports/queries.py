@@ -28,7 +28,9 @@ from denizen.users.queries import UserFilter, conditions
 U = TypeVar("U", bound=UserMixin)
 Format = Literal["csv", "jsonl"]
 
-_FIRST_LETTER: Final = "A"  # whatever a spreadsheet would compute begins with less
+# whatever a spreadsheet would compute begins with less, or with more
+_FIRST_LETTER: Final = "A"
+_BEYOND_LETTERS: Final = "\uff0b"
 # where `denizen.spreadsheet` puts a `'`
 _FORMULAS: Final = f"(^|;)(?=[{re.escape(''.join(STARTS))}])"
 
@@ -80,7 +82,8 @@ def _cell(column: Any) -> Any:
         return column
     # cheaper than to look at each; no name and no address has another separator in it
     is_whole = func.strpos(column, ";") == 0
-    is_letter = column.collate("C") >= _FIRST_LETTER
+    first = column.collate("C")
+    is_letter = and_(first >= _FIRST_LETTER, first < _BEYOND_LETTERS)
     is_harmless = or_(is_letter, func.left(column, 1).not_in(STARTS))
     inert = func.regexp_replace(column, _FORMULAS, r"\1'", "g")
     return case((and_(is_whole, is_harmless), column), else_=inert)

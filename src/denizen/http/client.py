@@ -8,6 +8,7 @@ itself stands further left, and is never reached.
 pass the others on as the client sent them: whoever reads two headers lets the client choose one.
 """
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -18,6 +19,9 @@ from denizen.network import Address, Network, parse_address
 
 # `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`; a bare IPv6 address has no port
 _WITH_PORT: Final = re.compile(r"\[([^]]+)](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}")
+_TOLD_OF: Final = 10  # peers; who calls from many addresses fills no log
+_told: Final[set[str]] = set()
+_log = logging.getLogger(__name__)
 
 
 def client_address(scope: Scope, trusted: Sequence[Network]) -> str | None:
@@ -29,12 +33,29 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str | None:
     peer = scope.get("client")
     address = parse_address(str(peer[0])) if peer else None
     entries = _entries(scope)
-    while address is not None and any(address in network for network in trusted):
+    if address is not None and not _is_in(address, trusted):
+        _tell_once(str(address), entries)
+    while address is not None and _is_in(address, trusted):
         said = _address_in(next(entries, ""))
         if said is None:
             break
         address = said
     return None if address is None else str(address)
+
+
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _tell_once(peer: str, entries: Iterator[str]) -> None:
+    """Tell that somebody is taken for the client who may be a proxy in front of all of them."""
+    if len(_told) < _TOLD_OF and peer not in _told and next(entries, None) is not None:
+        _told.add(peer)
+        _log.warning(
+            "X-Forwarded-For is not believed of %s: if that is your proxy, all who come through "
+            "it count as one client; name it in DENIZEN_TRUSTED_PROXIES",
+            peer,
+        )
 
 
 def _entries(scope: Scope) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from denizen.http import client
 from denizen.http.client import client_address
 from denizen.network import Network, parse_address, parse_network
 
@@ -153,3 +154,20 @@ def test_peer_is_told_in_its_one_spelling() -> None:
     """A listener on both families sees IPv4 inside IPv6."""
     assert _found("::ffff:203.0.113.9") == PEER
     assert _forwarded("192.0.2.1", peer="::ffff:10.0.0.1") == "192.0.2.1"
+
+
+def test_peer_that_may_be_a_proxy_is_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else all who come through it count as one client, and nobody knows why; not told for ever."""
+    monkeypatch.setattr(client, "_told", set())
+    _found(PEER)
+    _forwarded("192.0.2.1")
+    assert caplog.messages == []
+
+    for number in range(100):
+        _found(f"203.0.113.{number // 2}", ("x-forwarded-for", "192.0.2.1"), trusted=PROXIES)
+
+    assert len(caplog.messages) == 10
+    assert "of 203.0.113.0: if that is your proxy" in caplog.messages[0]
+    assert "192.0.2.1" not in caplog.text  # what strangers write
