@@ -25,7 +25,7 @@ from denizen.http.headers import HSTS, WithHeaders
 from denizen.http.hot import HotRoute, Service
 from denizen.http.once import Once
 from denizen.http.problems import ProblemView
-from denizen.http.route import HEADERS, Route, convert, share_methods
+from denizen.http.route import HEADERS, convert
 from denizen.http.service import ServiceRoutes
 from denizen.http.unambiguous import Unambiguous
 from denizen.http.watched import Watched
@@ -63,23 +63,17 @@ class Denizen(UsersService[U]):
         Our routes answer every error themselves; the handlers added here serve errors of ours that
         routes of yours raise, and touch no others.
         """
-        router = APIRouter(route_class=Route, lifespan=self._lifespan)
-        gate = self.gate
-        sessions = SessionRoutes(self.sessions, gate)
-        routers = [
-            RegistrationRoutes(self.registrations, gate).router,
-            EmailRoutes(self.emails, gate).router,
-            sessions.router,
-            AccountRoutes(self.account, gate).router,
-            PasswordRoutes(self.passwords, gate).router,
-            UserRoutes(self.users, gate).router,
-            AuditRoutes(self.audit, gate).router,
-            ImportRoutes(self.imports, gate, limit=self.settings.import_max * 2**20).router,
-        ]
-        share_methods(*routers)
-        for one in routers:
-            router.routes.extend(one.routes)  # in routers inside routers paths are matched twice
-        app.include_router(router, prefix=prefix)
+        app.include_router(APIRouter(lifespan=self._lifespan))
+        gate, routes = self.gate, self.gate.routes(app.router, prefix)
+        RegistrationRoutes(self.registrations, gate, routes)
+        EmailRoutes(self.emails, gate, routes)
+        sessions = SessionRoutes(self.sessions, gate, routes)
+        AccountRoutes(self.account, gate, routes)
+        PasswordRoutes(self.passwords, gate, routes)
+        UserRoutes(self.users, gate, routes)
+        AuditRoutes(self.audit, gate, routes)
+        ImportRoutes(self.imports, gate, routes, limit=self.settings.import_max * 2**20)
+        routes.share_methods()
         if not app.router.dependencies:  # what the app asks of every request, this route can't
             app.router.routes.insert(0, HotRoute(f"{prefix}/v1/me", sessions.me))
         app.add_exception_handler(DenizenError, _answer)
@@ -135,8 +129,7 @@ def create_app(
     )
     app.state.denizen = denizen
     denizen.install(app)
-    service = ServiceRoutes(denizen.db, has_docs=settings.docs == "on")
-    app.include_router(service.router)
+    service = ServiceRoutes(denizen.db, app.router, has_docs=settings.docs == "on")
     _add_metrics(app, denizen, metrics_folder)
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
@@ -164,9 +157,10 @@ def _add_metrics(app: FastAPI, denizen: Denizen[UserModel], folder: MetricsFolde
     from denizen.metrics.routes import MetricsRoutes  # noqa: PLC0415
     from denizen.metrics.scenarios import MetricsScenarios  # noqa: PLC0415
 
-    metrics = MetricsScenarios(denizen.parts, folder)
-    port = denizen.settings.metrics_port
-    app.include_router(MetricsRoutes(metrics, denizen.gate, port).router)
+    scenarios = MetricsScenarios(denizen.parts, folder)
+    routes, port = denizen.gate.routes(app.router), denizen.settings.metrics_port
+    metrics = MetricsRoutes(scenarios, denizen.gate, routes, port=port)
+    app.include_router(APIRouter(lifespan=metrics.lifespan))
 
 
 def _add_pages(app: FastAPI, denizen: Denizen[UserModel], *, is_dev: bool, **facts: bool) -> None:

@@ -8,17 +8,18 @@ from denizen.account.scenarios import AccountScenarios
 from denizen.account.schemas import DeleteMe, ExportView, UpdateMe
 from denizen.http.gate import Gate, unit_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.users.schemas import OneToken, UserView
 
 
 class AccountRoutes:
     """The routes over one `AccountScenarios`."""
 
-    def __init__(self, account: AccountScenarios[Any], gate: Gate) -> None:
+    def __init__(self, account: AccountScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._account = account
         self._gate = gate
-        self.router = router = gate.router("/v1", "my account")
-        router.add_api_route(
+        add = routes.under("/v1", "my account")
+        add(
             "/me",
             self.update_me,
             methods=["PATCH"],
@@ -26,7 +27,7 @@ class AccountRoutes:
             dependencies=[gate.signed_in],
             responses=documented(400, 401, 408, 409, 413, 415, 422),
         )
-        router.add_api_route(
+        add(
             "/me/export",
             self.export,
             methods=["GET"],
@@ -34,7 +35,7 @@ class AccountRoutes:
             dependencies=[gate.signed_in],
             responses=documented(401),
         )
-        router.add_api_route(
+        add(
             "/me/deletion",
             self.request_deletion,
             methods=["POST"],
@@ -43,7 +44,7 @@ class AccountRoutes:
             dependencies=[gate.signed_in],
             responses=documented(400, 401, 403, 408, 409, 413, 415, 422, 429),
         )
-        router.add_api_route(
+        add(
             "/deletions/undo",
             self.undo_deletion,
             methods=["POST"],

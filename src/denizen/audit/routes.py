@@ -10,6 +10,7 @@ from denizen.audit.scenarios import AuditScenarios
 from denizen.audit.schemas import EventPage, EventView
 from denizen.http.gate import Gate
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.http.values import canonical_uuid, digits
 
 
@@ -27,10 +28,10 @@ class EventQuery(BaseModel):
 class AuditRoutes:
     """The route over one `AuditScenarios`."""
 
-    def __init__(self, audit: AuditScenarios[Any], gate: Gate) -> None:
+    def __init__(self, audit: AuditScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._audit = audit
-        self.router = gate.router("/v1/audit-events", "audit")
-        self.router.add_api_route(
+        add = routes.under("/v1/audit-events", "audit")
+        add(
             "",
             self.list_events,
             methods=["GET"],

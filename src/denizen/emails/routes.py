@@ -9,17 +9,18 @@ from denizen.emails.schemas import ChangeEmail, RequestVerification
 from denizen.http.gate import Gate, unit_of
 from denizen.http.language import language_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.users.schemas import OneToken
 
 
 class EmailRoutes:
     """The routes over one `EmailScenarios`."""
 
-    def __init__(self, emails: EmailScenarios[Any], gate: Gate) -> None:
+    def __init__(self, emails: EmailScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._emails = emails
         self._gate = gate
-        self.router = router = gate.router("/v1", "e-mail")
-        router.add_api_route(
+        add = routes.under("/v1", "e-mail")
+        add(
             "/email-verifications",
             self.request_verification,
             methods=["POST"],
@@ -32,14 +33,14 @@ class EmailRoutes:
             ("/email-changes/confirm", self.confirm_change),
             ("/email-changes/undo", self.undo_change),
         ):
-            router.add_api_route(
+            add(
                 path,
                 act,
                 methods=["POST"],
                 status_code=204,
                 responses=documented(400, 408, 409, 413, 415, 422),
             )
-        router.add_api_route(
+        add(
             "/me/email",
             self.change_email,
             methods=["POST"],

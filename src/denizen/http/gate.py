@@ -15,7 +15,7 @@ from denizen.db.unit import Db
 from denizen.errors import NotAllowedError, NotSignedInError
 from denizen.http.client import client_address
 from denizen.http.once import Once
-from denizen.http.route import Route
+from denizen.http.route import Route, Routes
 from denizen.keys.model import KEY_PREFIX, Scope
 from denizen.keys.scenarios import KeyScenarios
 from denizen.network import Network
@@ -63,9 +63,9 @@ class Gate:
         self._route_class = type("Route", (Route,), {"once": once})
         self.signed_in = Depends(self._signed_in)
 
-    def router(self, prefix: str, tag: str) -> APIRouter:
-        """Make a router of our routes."""
-        return APIRouter(prefix=prefix, tags=[tag], route_class=self._route_class)
+    def routes(self, router: APIRouter, prefix: str = "") -> Routes:
+        """Give what adds routes that stand behind this gate to a router."""
+        return Routes(router, prefix, self._route_class)
 
     def allow(self, *roles: Role, scope: Scope | None = None, replays: bool = True) -> Check:
         """Make a dependency that lets these roles and keys with this scope through.

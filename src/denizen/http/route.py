@@ -33,6 +33,8 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 
+Add = Callable[..., None]  # what `APIRouter.add_api_route` takes
+
 
 class BoundedRequest(Request):
     """A request whose body is read up to a limit and a time, and whose JSON is read strictly."""
@@ -109,14 +111,45 @@ class Route(APIRoute):
         return handler
 
 
-def share_methods(*routers: APIRouter) -> None:
-    """Tell routes of one path about each other's methods."""
-    methods: dict[str, set[str]] = {}
-    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    for route in routes:
-        methods.setdefault(route.path, set()).update(route.methods or ())
-    for route in routes:
-        route.allowed = frozenset(methods[route.path])
+class Routes:
+    """Adds routes of ours to a router, which may be a host's.
+
+    To the router itself: routes of a router inside it are made twice, and matched twice at every
+    request.
+
+    Args:
+        router: of the app.
+        prefix: before all paths.
+        kind: the class of the routes.
+    """
+
+    def __init__(self, router: APIRouter, prefix: str = "", kind: type[Route] = Route) -> None:
+        self._router = router
+        self._prefix = prefix
+        self._kind = kind
+
+    def under(self, prefix: str, tag: str) -> Add:
+        """Give `add_api_route` for paths under a prefix."""
+
+        def add(path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+            self._router.add_api_route(
+                f"{self._prefix}{prefix}{path}",
+                endpoint,
+                tags=[tag],
+                route_class_override=self._kind,
+                **options,
+            )
+
+        return add
+
+    def share_methods(self) -> None:
+        """Tell routes of one path about each other's methods."""
+        methods: dict[str, set[str]] = {}
+        routes = [route for route in self._router.routes if isinstance(route, Route)]
+        for route in routes:
+            methods.setdefault(route.path, set()).update(route.methods or ())
+        for route in routes:
+            route.allowed = frozenset(methods[route.path])
 
 
 def _query_names(route: APIRoute) -> frozenset[str] | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager, translating
 from denizen.http.problems import RETRY, answer, documented, from_error
-from denizen.http.route import Route, share_methods
+from denizen.http.route import Routes
 from denizen.migrations import schema_is_current
 
 READINESS_PATIENCE: Final = 3.0  # seconds; probes ask again
@@ -42,13 +42,14 @@ class ServiceRoutes:
         has_docs: whether there are human docs.
     """
 
-    def __init__(self, db: DBSessionManager, *, has_docs: bool) -> None:
+    def __init__(self, db: DBSessionManager, router: APIRouter, *, has_docs: bool) -> None:
         self._db = db
         self.has_docs = has_docs and _swagger_folder() is not None
-        self.router = router = APIRouter(route_class=Route)
+        routes = Routes(router)
+        add = routes.under("", "health")
         probe: dict[str, Any] = {"response_model": Status, "responses": documented()}
-        router.add_api_route("/healthz", self.health, methods=["GET"], tags=["health"], **probe)
-        router.add_api_route("/readyz", self.readiness, methods=["GET"], tags=["health"], **probe)
+        add("/healthz", self.health, methods=["GET"], **probe)
+        add("/readyz", self.readiness, methods=["GET"], **probe)
         # watchers ask with HEAD; the server leaves the body out
         pages: dict[str, Callable[..., Awaitable[Response]]] = {
             "/healthz": self.health,
@@ -58,8 +59,8 @@ class ServiceRoutes:
             pages |= {"/docs": self.docs, "/docs/init.js": self.docs_script}
             pages |= {"/docs/{name}": self.docs_asset}
         for path, page in pages.items():
-            router.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
-        share_methods(router)
+            add(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+        routes.share_methods()
 
     async def health(self) -> Response:
         """Say that the process answers; the database is not asked."""

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from denizen.errors import InvalidError, Issue, NotFoundError
 from denizen.http.gate import Credentials, Gate, unit_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.http.upload import FILE_FIELD, receive_upload
 from denizen.http.values import canonical_uuid
 from denizen.imports.files import FileError
@@ -69,15 +70,17 @@ class ImportRoutes:
         limit: octets that an upload may have.
     """
 
-    def __init__(self, imports: ImportScenarios[Any], gate: Gate, *, limit: int) -> None:
+    def __init__(
+        self, imports: ImportScenarios[Any], gate: Gate, routes: Routes, *, limit: int
+    ) -> None:
         self._imports = imports
         self._gate = gate
         self._limit = limit
         # a file may take hours and a claim is a lease: the key is claimed when the file is there
         admins = [Depends(gate.allow("admin", replays=False))]
         self._let_in_again = gate.allow("admin")
-        self.router = router = gate.router("/v1/imports", "imports")
-        router.add_api_route(
+        add = routes.under("/v1/imports", "imports")
+        add(
             "",
             self.begin,
             methods=["POST"],
@@ -87,7 +90,7 @@ class ImportRoutes:
             responses=documented(400, 401, 403, 408, 413, 415, 422, 507),
             openapi_extra={"requestBody": _BODY},
         )
-        router.add_api_route(
+        add(
             "/{id}",
             self.show,
             methods=["GET"],
@@ -95,7 +98,7 @@ class ImportRoutes:
             dependencies=admins,
             responses=documented(401, 403, 404, 422),
         )
-        router.add_api_route(
+        add(
             "/{id}/report",
             self.report,
             methods=["GET"],

@@ -6,11 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from fastapi.responses import PlainTextResponse
 
 from denizen.http.gate import Gate
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.metrics.exposition import MEDIA_TYPE
 from denizen.metrics.scenarios import MetricsScenarios
 
@@ -29,14 +30,16 @@ class MetricsRoutes:
         port: of this machine's loopback address, where no key is asked for; None: no such port.
     """
 
-    def __init__(self, metrics: MetricsScenarios, gate: Gate, port: int | None) -> None:
+    def __init__(
+        self, metrics: MetricsScenarios, gate: Gate, routes: Routes, *, port: int | None
+    ) -> None:
         self._metrics = metrics
         self._port = port
         only = gate.allow(scope="metrics:read", replays=False)
         answers: dict[int | str, dict[str, Any]] = documented(401, 403)
         answers[200] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-        inner = gate.router("", "health")
-        inner.add_api_route(
+        add = routes.under("", "health")
+        add(
             PATH,
             self.tell,
             methods=["GET"],
@@ -44,15 +47,14 @@ class MetricsRoutes:
             dependencies=[Depends(only)],
             responses=answers,
         )
-        self.router = APIRouter(lifespan=self._lifespan)
-        self.router.include_router(inner)
 
     async def tell(self) -> Response:
         """Tell the figures of the service, as Prometheus reads them."""
         return Response(await self._metrics.tell(), media_type=MEDIA_TYPE)
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Any) -> AsyncIterator[None]:
+        """Share the figures with the other processes, and listen, while the app runs."""
         async with self._metrics.sharing(), self._listening():
             yield
 

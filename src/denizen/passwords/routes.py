@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from denizen.http.gate import Gate, unit_of
 from denizen.http.language import language_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.passwords.scenarios import PasswordScenarios
 from denizen.passwords.schemas import ChangePassword, ConfirmReset, RequestReset
 
@@ -14,11 +15,11 @@ from denizen.passwords.schemas import ChangePassword, ConfirmReset, RequestReset
 class PasswordRoutes:
     """The routes over one `PasswordScenarios`."""
 
-    def __init__(self, passwords: PasswordScenarios[Any], gate: Gate) -> None:
+    def __init__(self, passwords: PasswordScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._passwords = passwords
         self._gate = gate
-        self.router = router = gate.router("/v1", "passwords")
-        router.add_api_route(
+        add = routes.under("/v1", "passwords")
+        add(
             "/password-resets",
             self.request_reset,
             methods=["POST"],
@@ -26,14 +27,14 @@ class PasswordRoutes:
             response_class=Response,
             responses=documented(400, 408, 413, 415, 422, 429),
         )
-        router.add_api_route(
+        add(
             "/password-resets/confirm",
             self.confirm_reset,
             methods=["POST"],
             status_code=204,
             responses=documented(400, 408, 413, 415, 422),
         )
-        router.add_api_route(
+        add(
             "/me/password",
             self.change_password,
             methods=["PUT"],

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from denizen.http.gate import Gate
 from denizen.http.language import language_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.registrations.scenarios import RegistrationScenarios
 from denizen.registrations.schemas import ConfirmRegistration, Register
 from denizen.users.schemas import UserView
@@ -15,11 +16,13 @@ from denizen.users.schemas import UserView
 class RegistrationRoutes:
     """The routes over one `RegistrationScenarios`."""
 
-    def __init__(self, registrations: RegistrationScenarios[Any], gate: Gate) -> None:
+    def __init__(
+        self, registrations: RegistrationScenarios[Any], gate: Gate, routes: Routes
+    ) -> None:
         self._registrations = registrations
         self._gate = gate
-        self.router = router = gate.router("/v1/registrations", "registrations")
-        router.add_api_route(
+        add = routes.under("/v1/registrations", "registrations")
+        add(
             "",
             self.register,
             methods=["POST"],
@@ -27,7 +30,7 @@ class RegistrationRoutes:
             response_class=Response,
             responses=documented(400, 403, 408, 413, 415, 422, 429),
         )
-        router.add_api_route(
+        add(
             "/confirm",
             self.confirm_registration,
             methods=["POST"],

@@ -11,6 +11,7 @@ from denizen.db.direct import Row
 from denizen.errors import NotSignedInError
 from denizen.http.gate import Credentials, Gate, bearer_token, unit_of
 from denizen.http.problems import documented
+from denizen.http.route import Add, Routes
 from denizen.http.values import canonical_uuid
 from denizen.sessions.scenarios import SessionScenarios
 from denizen.sessions.schemas import (
@@ -32,15 +33,15 @@ SessionId = Annotated[
 class SessionRoutes:
     """The routes over one `SessionScenarios`."""
 
-    def __init__(self, sessions: SessionScenarios[Any], gate: Gate) -> None:
+    def __init__(self, sessions: SessionScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._sessions = sessions
         self._gate = gate
-        self.router = gate.router("/v1", "sessions")
-        self._add_signing_in()
-        self._add_devices()
+        add = routes.under("/v1", "sessions")
+        self._add_signing_in(add)
+        self._add_devices(add)
 
-    def _add_signing_in(self) -> None:
-        self.router.add_api_route(
+    def _add_signing_in(self, add: Add) -> None:
+        add(
             "/sessions",
             self.sign_in,
             methods=["POST"],
@@ -48,7 +49,7 @@ class SessionRoutes:
             response_model=SignedInView,
             responses=documented(400, 401, 408, 413, 415, 422, 429),
         )
-        self.router.add_api_route(
+        add(
             "/me",
             self.who_am_i,
             methods=["GET"],
@@ -56,7 +57,7 @@ class SessionRoutes:
             responses=documented(401),
         )
         only = self._gate.allow(scope="sessions:read", replays=False)
-        self.router.add_api_route(
+        add(
             "/introspections",
             self.introspect,
             methods=["POST"],
@@ -66,9 +67,9 @@ class SessionRoutes:
             responses=documented(400, 401, 403, 408, 413, 415, 422),
         )
 
-    def _add_devices(self) -> None:
+    def _add_devices(self, add: Add) -> None:
         options: dict[str, Any] = {"dependencies": [self._gate.signed_in]}
-        self.router.add_api_route(
+        add(
             "/me/sessions",
             self.list_sessions,
             methods=["GET"],
@@ -81,9 +82,7 @@ class SessionRoutes:
             ("/me/sessions/current", self.sign_out, documented(401, 409, 422)),
             ("/me/sessions/{id}", self.end_session, documented(401, 404, 409, 422)),
         ):
-            self.router.add_api_route(
-                path, act, methods=["DELETE"], status_code=204, responses=answers, **options
-            )
+            add(path, act, methods=["DELETE"], status_code=204, responses=answers, **options)
 
     async def sign_in(self, request: Request, payload: SignIn) -> SignedInView:
         """Sign in; every refusal is the same 401."""

@@ -11,6 +11,7 @@ from denizen.db.errors import StaleVersionError
 from denizen.errors import InvalidError, Issue
 from denizen.http.gate import Gate, unit_of
 from denizen.http.problems import documented
+from denizen.http.route import Routes
 from denizen.http.values import canonical_uuid, digits
 from denizen.users.queries import UserFilter
 from denizen.users.scenarios import UserScenarios
@@ -48,13 +49,13 @@ class ListQuery(BaseModel):
 class UserRoutes:
     """The routes over one `UserScenarios`."""
 
-    def __init__(self, users: UserScenarios[Any], gate: Gate) -> None:
+    def __init__(self, users: UserScenarios[Any], gate: Gate, routes: Routes) -> None:
         self._users = users
         self._gate = gate
         readers = [Depends(gate.allow("admin", "support", scope="users:read"))]
         writers = [Depends(gate.allow("admin", scope="users:write"))]
-        self.router = router = gate.router("/v1/users", "users")
-        router.add_api_route(
+        add = routes.under("/v1/users", "users")
+        add(
             "",
             self.create_user,
             methods=["POST"],
@@ -63,7 +64,7 @@ class UserRoutes:
             dependencies=writers,
             responses=documented(400, 401, 403, 408, 409, 413, 415, 422),
         )
-        router.add_api_route(
+        add(
             "",
             self.list_users,
             methods=["GET"],
@@ -71,7 +72,7 @@ class UserRoutes:
             dependencies=readers,
             responses=documented(401, 403, 422),
         )
-        router.add_api_route(
+        add(
             "/{id}",
             self.get_user,
             methods=["GET"],
@@ -79,7 +80,7 @@ class UserRoutes:
             dependencies=readers,
             responses=documented(401, 403, 404, 422),
         )
-        router.add_api_route(
+        add(
             "/{id}",
             self.update_user,
             methods=["PATCH"],
@@ -87,7 +88,7 @@ class UserRoutes:
             dependencies=writers,
             responses=documented(400, 401, 403, 404, 408, 409, 412, 413, 415, 422),
         )
-        router.add_api_route(
+        add(
             "/{id}",
             self.delete_user,
             methods=["DELETE"],
