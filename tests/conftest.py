@@ -18,6 +18,8 @@ from denizen.app import Denizen, create_app
 from denizen.db.manager import DBSessionManager
 from denizen.db.testing import Databases, Schema
 from denizen.migrations import migrate
+from denizen.passwords import hasher
+from denizen.passwords.hasher import Argon2Parameters
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from distribution import Watch
@@ -79,6 +81,25 @@ def schema() -> Schema:
         await db.close_connections()
 
     return fill
+
+
+def _light() -> Argon2Parameters:
+    """Give a cost far below what the class takes."""
+    found = object.__new__(Argon2Parameters)
+    for name, value in {"memory": 64, "passes": 1, "lanes": 1}.items():
+        object.__setattr__(found, name, value)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let argon2 cost nothing in tests of the app, which sign in ten thousand times.
+
+    What is about its cost or about the queue for it is marked `full_hashes`; services in processes
+    of their own have hashes of full cost anyway.
+    """
+    if "settings" in request.fixturenames and "full_hashes" not in request.keywords:
+        monkeypatch.setattr(hasher, "Argon2Parameters", _light)
 
 
 @pytest.fixture

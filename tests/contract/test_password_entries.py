@@ -190,6 +190,7 @@ async def test_t_pw_7_no_password_grows_old(anonymous: Api, denizen: Denizen[Use
     assert set((await me.get("/v1/me")).json()) >= {"id", "email"}
 
 
+@pytest.mark.full_hashes
 async def test_t_hash_1_t_hash_3_stored_hash_is_argon2id_with_a_salt_of_its_own(
     admin: Api, denizen: Denizen[UserModel]
 ) -> None:
@@ -207,6 +208,7 @@ async def test_t_hash_1_t_hash_3_stored_hash_is_argon2id_with_a_salt_of_its_own(
     assert found[0] != found[1]
 
 
+@pytest.mark.full_hashes
 async def test_t_hash_2_hash_is_renewed_by_the_right_password_alone(
     anonymous: Api, denizen: Denizen[UserModel]
 ) -> None:

@@ -18,6 +18,8 @@ from denizen.imports.schemas import ImportOptions
 from denizen.users.model import UserModel
 from support import Api, superuser
 
+pytestmark = pytest.mark.full_hashes  # they are compared with those of other programs
+
 PASSWORD: Final = "пароль correct horse battery"
 # as Django 5.2, pwdlib 0.3 and bcrypt 5.0 made them of that password
 DJANGO_HASH: Final = (

@@ -179,6 +179,7 @@ async def test_token_of_another_user_id_is_nobodys(
     assert (await forged.get("/v1/me")).status_code == 401
 
 
+@pytest.mark.full_hashes
 async def test_t_hash_2_older_hash_is_renewed_by_a_good_sign_in(
     anonymous: Api, denizen: Denizen[UserModel], databases: Databases
 ) -> None:
