@@ -105,6 +105,7 @@ async def test_read_does_not_notice_that_its_connection_was_closed(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend'"
             )
         )
     )

@@ -13,6 +13,11 @@ SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM audit_events
 (SELECT count(*) FROM alembic_version) AS versions
 """
 
+_FILL = """
+INSERT INTO users (id, email, email_key, username, username_key, role, locale, is_active, version)
+VALUES (gen_random_uuid(), 'a@b.de', 'a@b.de', 'a', 'a', 'user', 'en', true, 1)
+"""
+
 
 @pytest.fixture
 async def copy(server: Databases, template: str) -> AsyncIterator[_Copy]:
@@ -62,9 +67,7 @@ async def test_rows_are_taken_away_and_the_templates_own_stay(copy: _Copy) -> No
         "CREATE EXTENSION citext",
         "UPDATE alembic_version SET version_num = 'x'",
         "DELETE FROM alembic_version",
-        "INSERT INTO users (id, email, email_key, username, username_key, role, locale, is_active,"
-        " version) VALUES (gen_random_uuid(), 'a@b.de', 'a@b.de', 'a', 'a', 'user', 'en', true, 1);"
-        " ANALYZE users",
+        f"{_FILL}; ANALYZE users",
     ],
 )
 async def test_what_is_altered_is_not_used_again(copy: _Copy, sql: str) -> None:
