@@ -29,9 +29,9 @@ OTHER_POSTGRES := $(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin)))
 ON_DATABASE := $(addprefix tests/integration/,db users host test_migrations.py test_sketch.py)
 
 test: $(VENV)/installed-dev ## the whole test suite, on a PostgreSQL of its own
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 	test -z "$(OTHER_POSTGRES)" || \
-	  DENIZEN_TEST_POSTGRES_BIN=$(OTHER_POSTGRES) $(BIN)/python -m pytest -n auto $(ON_DATABASE)
+	  DENIZEN_TEST_POSTGRES_BIN=$(OTHER_POSTGRES) $(BIN)/python -m pytest -n auto --dist worksteal $(ON_DATABASE)
 
 # every example has a seed of its own, counted from the first; one that fails says how to repeat it
 FUZZ := tests/integration/machines tests/integration/http/test_openapi_fuzz.py

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
@@ -18,35 +16,40 @@ def _marked(name: str) -> set[int]:
     return {number for number, line in enumerate(lines, 1) if line.endswith("# refused")}
 
 
-def _mypy(path: Path, cache: Path) -> set[int]:
-    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", str(path)]
+NAMES = ("accepted.py", "refused.py")
+MARKED = {name: _marked(name) for name in NAMES}
+
+
+def test_mypy_refuses_the_marked_lines_alone(tmp_path: Path) -> None:
+    """Mypy in strict mode finds every planted mistake and nothing else."""
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}"]
+    command += [str(HERE / name) for name in NAMES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = re.findall(rf"{re.escape(path.name)}:(\d+): error", done.stdout)
-    assert done.returncode in {0, 1}, done.stderr
-    return {int(number) for number in found}
+    assert done.returncode == 1, done.stderr
+    found = {
+        name: {int(n) for n in re.findall(rf"{re.escape(name)}:(\d+): error", done.stdout)}
+        for name in NAMES
+    }
+
+    assert found == MARKED
+    assert found["accepted.py"] == set() != found["refused.py"]
 
 
-def _pyright(path: Path, folder: Path) -> set[int]:
+def test_pyright_refuses_the_marked_lines_alone(tmp_path: Path) -> None:
+    """Pyright finds every planted mistake and nothing else."""
     paths = [str(ROOT / name) for name in ("src", "tests", "examples")]
-    shutil.copy(path, folder)
-    config = {"include": [path.name], "exclude": [], "extraPaths": paths}
-    (folder / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
-    command = [sys.executable, "-m", "pyright", "--outputjson", "--project", str(folder)]
+    for name in NAMES:
+        shutil.copy(HERE / name, tmp_path)
+    config = {"include": NAMES, "exclude": [], "extraPaths": paths}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config), encoding="utf-8")
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--project", str(tmp_path)]
     command += ["--pythonpath", sys.executable]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     told = json.loads(done.stdout)
-    assert told["summary"]["filesAnalyzed"] == 1
-    found = told["generalDiagnostics"]
-    return {d["range"]["start"]["line"] + 1 for d in found if d["severity"] == "error"}
+    assert told["summary"]["filesAnalyzed"] == len(NAMES)
+    found: dict[str, set[int]] = {name: set() for name in NAMES}
+    for one in told["generalDiagnostics"]:
+        if one["severity"] == "error":
+            found[Path(one["file"]).name].add(one["range"]["start"]["line"] + 1)
 
-
-@pytest.mark.parametrize("name", ["accepted.py", "refused.py"])
-def test_mypy_refuses_the_marked_lines_alone(name: str, tmp_path: Path) -> None:
-    """Mypy in strict mode finds every planted mistake and nothing else."""
-    assert _mypy(HERE / name, tmp_path / "cache") == _marked(name)
-
-
-@pytest.mark.parametrize("name", ["accepted.py", "refused.py"])
-def test_pyright_refuses_the_marked_lines_alone(name: str, tmp_path: Path) -> None:
-    """Pyright finds every planted mistake and nothing else."""
-    assert _pyright(HERE / name, tmp_path) == _marked(name)
+    assert found == MARKED
