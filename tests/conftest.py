@@ -95,10 +95,11 @@ def _light() -> Argon2Parameters:
 def hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let argon2 cost nothing in tests of the app, which sign in ten thousand times.
 
-    What is about its cost or about the queue for it is marked `full_hashes`; services in processes
+    What needs its cost, or the time that it takes, is marked `full_hashes`; services in processes
     of their own have hashes of full cost anyway.
     """
-    if "settings" in request.fixturenames and "full_hashes" not in request.keywords:
+    is_full = request.node.get_closest_marker("full_hashes") is not None
+    if "settings" in request.fixturenames and not is_full:
         monkeypatch.setattr(hasher, "Argon2Parameters", _light)
 
 

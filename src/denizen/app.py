@@ -1,4 +1,4 @@
-"""The composition root: settings in, FastAPI app out. The only place that wires.
+"""The composition root: settings in, FastAPI app out. With `service.py` the only place that wires.
 
 `Denizen` is a users service as a part: give it an engine and your user model, install it into your
 app. `create_app` is the same part as a service of its own.
@@ -62,8 +62,13 @@ class Denizen(UsersService[U]):
 
         Our routes answer every error themselves; the handlers added here serve errors of ours that
         routes of yours raise, and touch no others.
+
+        Raises:
+            ValueError: the prefix does not begin with a `/`, or ends with one.
         """
-        app.include_router(APIRouter(lifespan=self._lifespan))
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise ValueError(f"prefix {prefix!r}: it begins with a / and does not end with one")
+        app.include_router(APIRouter(lifespan=self._lifespan))  # which joins the app's
         gate, routes = self.gate, self.gate.routes(app.router, prefix)
         RegistrationRoutes(self.registrations, gate, routes)
         EmailRoutes(self.emails, gate, routes)

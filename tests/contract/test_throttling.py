@@ -66,6 +66,7 @@ def _spoofed(number: int) -> dict[str, str]:
     return {name: f"for={claimed}" if name == "Forwarded" else claimed for name in SPOOFS}
 
 
+@pytest.mark.full_hashes
 async def test_t_thr_1_thousand_wrong_sign_ins_reach_the_hasher_a_hundred_times(
     service: str, denizen: Denizen[UserModel]
 ) -> None:
@@ -316,6 +317,7 @@ async def test_t_thr_7_restart_forgets_no_failure(
     assert again.state.denizen.hasher.evaluations == 0
 
 
+@pytest.mark.full_hashes
 async def test_t_thr_8_two_hundred_at_once_reach_the_hasher_ten_times(
     service: str, denizen: Denizen[UserModel]
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from denizen.spreadsheet import inert, plain
 
-CELLS = st.text(st.sampled_from(";=+-@＝＠',\"\t\r\nxЯ"), max_size=10) | st.text(max_size=10)
+CELLS = st.text(st.sampled_from(";=+-@＝＋－＠',\"\t\r\nxЯ"), max_size=10) | st.text(max_size=10)
 
 
 @given(CELLS)
@@ -29,11 +29,11 @@ def test_t_csv_1_line_has_no_formula_whatever_parts_its_cells(cells: list[str]) 
         text = line
         for separator in separators[1:]:
             text = text.replace(separator, ";")
-        assert not [cell for cell in text.split(";") if cell[:1] in set("=+-@＝＠")]
+        assert not [cell for cell in text.split(";") if cell[:1] in set("=+-@＝＋－＠")]
 
 
 def test_formula_is_shown() -> None:
     """At the beginning and behind what may part cells; elsewhere it is none."""
     assert inert("=1;=2\t@3\n-4") == "'=1;'=2\t'@3\n'-4"
-    assert inert("＝1") == "'＝1"
+    assert inert("＝1;＋1;－1;＠1") == "'＝1;'＋1;'－1;'＠1"
     assert inert("a=1, =2") == "a=1, =2"

@@ -63,6 +63,7 @@ def run(settings: Settings, urls: Urls, *, is_dev: bool) -> None:
 
 def worker_app() -> FastAPI:
     """Make the app inside a worker process, which ends when the service that made it is gone."""
+    _hold_signals()  # where workers are not forked, nothing did so far
     parent = int(os.environ.get(PARENT, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
@@ -102,7 +103,7 @@ def _end_with(parent: int) -> None:
 
 
 def _hold_signals() -> None:
-    """Keep SIGTERM waiting, from before a worker is there until its loop runs and listens.
+    """Keep SIGTERM waiting, from before a worker is forked until its loop runs and listens.
 
     Earlier the handlers of the main process would only make a note of it, and between start-up and
     serving uvloop drops it: the worker would be waited for in vain.

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import processes
+from denizen.db.embedded import EmbeddedServer
 from denizen.db.testing import Databases
 from denizen.settings import Settings
 from processes import command, free_port, wait_until_gone
@@ -42,9 +43,12 @@ async def blank(server: Databases) -> AsyncIterator[Databases]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give a data folder that the commands of this module share."""
+    """Give a data folder that the commands of this module share, its database running."""
     found = tmp_path_factory.mktemp("commands") / "data"
+    server = EmbeddedServer.for_service(found)
+    server.start()
     yield found
+    server.stop()
     wait_until_gone(found)
 
 

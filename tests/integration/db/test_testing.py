@@ -1,11 +1,13 @@
 """The plugin's databases: whatever a test did, the next one finds what the template has."""
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases, _Copy, _drop
+from denizen.db.testing import Databases, _Copy, copy_of
 from denizen.users.model import UserModel
 
 _ROWS = """
@@ -24,7 +26,7 @@ async def copy(server: Databases, template: str) -> AsyncIterator[_Copy]:
     """Give a copy that no other test gets."""
     made = await _Copy.of(server, template)
     yield made
-    await _drop(server, made.name)
+    await made.drop()
 
 
 async def test_rows_are_taken_away_and_the_templates_own_stay(copy: _Copy) -> None:
@@ -65,6 +67,12 @@ async def test_rows_are_taken_away_and_the_templates_own_stay(copy: _Copy) -> No
         "CREATE FUNCTION one() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
         "CREATE SCHEMA more",
         "CREATE EXTENSION citext",
+        "COMMENT ON TABLE users IS 'people'",
+        "CREATE TYPE mood AS ENUM ('good')",
+        'CREATE COLLATION more FROM "C"',
+        "CREATE PUBLICATION more",
+        "SELECT lo_from_bytea(0, 'x')",
+        "CREATE SEQUENCE more",
         "UPDATE alembic_version SET version_num = 'x'",
         "DELETE FROM alembic_version",
         f"{_FILL}; ANALYZE users",
@@ -85,3 +93,36 @@ async def test_database_that_lets_nobody_in_is_not_used_again(
     await server.run(f"ALTER DATABASE {copy.name} ALLOW_CONNECTIONS false")
 
     assert not await copy.clean()
+
+
+async def test_name_is_new_and_the_old_one_is_nobodys(copy: _Copy) -> None:
+    """A pool that a test forgot connects in vain, and not to the next test's database."""
+    before = copy.databases
+    assert await copy.clean()
+
+    assert copy.databases != before
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await before.run("SELECT 1")
+
+
+async def test_sequences_and_triggers_of_a_schema_of_ones_own(server: Databases) -> None:
+    """An identity begins anew, a sequence that moved is seen, no trigger logs the emptying."""
+    async with copy_of(server, "template0") as made:
+        await made.run(
+            "CREATE TABLE things (id integer GENERATED ALWAYS AS IDENTITY);"
+            "CREATE TABLE emptyings (at timestamptz DEFAULT now()); CREATE SEQUENCE numbers;"
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN INSERT INTO emptyings DEFAULT VALUES; RETURN NULL; END';"
+            "CREATE TRIGGER t AFTER TRUNCATE ON things EXECUTE FUNCTION note()"
+        )
+        copy = await _Copy.of(server, urlsplit(made.owner_url).path[1:])
+        for _ in range(2):
+            async with copy.databases.connected() as connection:
+                new = "INSERT INTO things DEFAULT VALUES RETURNING id"
+                assert await connection.fetchval(new) == 1
+                assert await connection.fetchval("SELECT count(*) FROM emptyings") == 0
+            assert await copy.clean()
+        await copy.databases.run("SELECT nextval('numbers')")
+
+        assert not await copy.clean()
+        await copy.drop()

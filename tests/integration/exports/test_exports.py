@@ -163,7 +163,8 @@ async def test_t_csv_1_export_is_inert_in_a_spreadsheet(denizen: Service, tmp_pa
     for name in names:
         await a_user(denizen, email=f"x{abs(hash(name))}@example.com", username=name)
     await a_user(denizen, email="=1+1@example.com", username="mail")
-    await a_user(denizen, email="＝1+1@example.com", username="wide")
+    for sign in "＝＋－＠":
+        await a_user(denizen, email=f"{sign}1+1@example.com", username=f"wide{ord(sign)}")
     path = tmp_path / "users.csv"
 
     count = await denizen.exports.export_file(path, "csv")
@@ -171,13 +172,17 @@ async def test_t_csv_1_export_is_inert_in_a_spreadsheet(denizen: Service, tmp_pa
     content = path.read_bytes()
     assert content.startswith(b"\xef\xbb\xbfid,email,username,role,is_active,email_verified,")
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
-    assert count == len(rows) == 11
-    assert {row["username"] for row in rows} == {*names.values(), "mail", "wide"}
+    assert count == len(rows) == 14
+    assert {row["username"] for row in rows} == {
+        *names.values(),
+        "mail",
+        *(f"wide{ord(sign)}" for sign in "＝＋－＠"),
+    }
     assert all(inert(name) == cell for name, cell in names.items())
-    assert {"'=1+1@example.com", "'＝1+1@example.com"} <= {row["email"] for row in rows}
+    assert {f"'{sign}1+1@example.com" for sign in "=＝＋－＠"} <= {row["email"] for row in rows}
     cells = [cell for row in rows for cell in row.values()]
     cells += re.split("[;\n]", content.decode("utf-8-sig"))
-    assert not [cell for cell in cells if cell[:1] in set("=+-@＝\t\r")]
+    assert not [cell for cell in cells if cell[:1] in set("=+-@＝＋－＠\t\r")]
 
 
 async def test_export_has_the_fields_of_an_answer_and_no_hash(

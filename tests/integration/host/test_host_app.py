@@ -17,6 +17,7 @@ from denizen import DBSessionManager, Denizen, UserMixin
 from denizen.db.model import table_of
 from denizen.db.testing import Databases
 from denizen.errors import ThrottledError
+from denizen.settings import Settings
 from denizen.tables import Tables
 from denizen.throttle.model import Limit
 from denizen.throttle.queries import clear, purge, spend
@@ -188,3 +189,15 @@ async def test_what_the_host_asks_of_every_request_is_asked_of_ours(engine: Asyn
         answers = [await client.get(f"/auth/v1/{path}") for path in ("me", "users")]
 
     assert [answer.status_code for answer in answers] == [503, 503]
+
+
+@pytest.mark.parametrize("prefix", ["/", "auth", "/auth/"])
+def test_prefix_that_no_path_can_have_is_refused(prefix: str, settings: Settings) -> None:
+    """Not installed where nobody finds it."""
+    app = FastAPI()
+    before = list(app.router.routes)
+
+    with pytest.raises(ValueError, match="prefix"):
+        Denizen(settings=settings).install(app, prefix)
+
+    assert app.router.routes == before

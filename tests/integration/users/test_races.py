@@ -55,6 +55,7 @@ async def test_t_race_1_fifty_spellings_of_one_address_make_one_account(admin: A
         assert statuses == {(201, None): 1, (409, "email_taken"): CALLERS - 1}
 
 
+@pytest.mark.full_hashes
 async def test_t_race_1_fifty_with_passwords_make_one_account(admin: Api) -> None:
     """With hashing between look-up and insert: 201 once, the others 409, or 503 when overloaded."""
     statuses = await _statuses(admin, "passwordracers@example.com", password=PASSWORD)
