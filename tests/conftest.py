@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from denizen.app import Denizen, create_app
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases, Schema
+from denizen.db.testing import Databases, Schema, copy_of
 from denizen.migrations import migrate
 from denizen.passwords import hasher
 from denizen.passwords.hasher import Argon2Parameters
@@ -81,6 +81,13 @@ def schema() -> Schema:
         await db.close_connections()
 
     return fill
+
+
+@pytest.fixture
+async def blank(server: Databases) -> AsyncIterator[Databases]:
+    """Give a database with nothing in it, which no other test has seen."""
+    async with copy_of(server, "template0") as found:
+        yield found
 
 
 def _light() -> Argon2Parameters:

@@ -13,9 +13,9 @@ from typing import Any
 
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
+from denizen.db.testing import superuser
 from denizen.migrations import migrate
 from faults.nemeses import postmaster
-from support import superuser
 
 # a standby that is promoted may be asleep between two looks for more to replay
 _EAGER = "wal_retrieve_retry_interval = '200ms'\n"

@@ -3,12 +3,10 @@
 import asyncio
 import contextlib
 import itertools
-import urllib.parse
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import httpx
 from sqlalchemy import event
 
@@ -143,19 +141,3 @@ async def until_a_lock_is_waited_for(watcher: Any) -> None:
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # PostgreSQL has no event
             await asyncio.sleep(0.01)
-
-
-@contextlib.asynccontextmanager
-async def superuser(url: str) -> AsyncIterator[Any]:
-    """Open a driver's connection of its own, beside whatever is tested.
-
-    Untyped: by the driver's types every row and value may be None.
-    """
-    parts = urllib.parse.urlsplit(url)
-    (host,) = urllib.parse.parse_qs(parts.query).get("host", [parts.hostname])
-    database, user = parts.path.lstrip("/"), parts.username
-    connection = await asyncpg.connect(host=host, port=parts.port, user=user, database=database)
-    try:
-        yield connection
-    finally:
-        await connection.close()

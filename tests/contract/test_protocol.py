@@ -12,12 +12,12 @@ import pytest
 from fastapi import FastAPI
 
 from denizen.app import Denizen, create_app
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from processes import Service, serving
 from running import NOBODY, requests_of
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 EVIL: Final = "evil.example"
 TRICKS: Final = (

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import LastAdminError, TokenInvalidError
 from denizen.keys.model import SCOPES
 from denizen.pages.cookies import SESSION
@@ -20,7 +20,7 @@ from denizen.users.schemas import UpdateUser
 from denizen.users.values import ROLES
 from processes import command
 from running import NOBODY, requests_of
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 KEYS: Final = frozenset(f"key {scope}" for scope in SCOPES)
 EVERYBODY: Final = frozenset({"anonymous", *ROLES}) | KEYS

@@ -21,12 +21,12 @@ import pytest
 
 from denizen.app import Denizen
 from denizen.db.embedded import use_embedded
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from mailserver import PASSWORD as MAIL_PASSWORD
 from mailserver import Mailbox, link_in
 from processes import Answer, Service, command, serving
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 FIRST: Final = "canary-one horse battery 41"
 SECOND: Final = "canary-two staple correct 42"

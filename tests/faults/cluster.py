@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from denizen.db.testing import superuser
 from faults.cluster_files import HAPROXY, PATRONI
 from faults.nemeses import signal_tree
 from processes import environment, free_port, processes_of, wait_until_gone
-from support import superuser
 
 TTL: Final = 20  # seconds after which a leader that says nothing is none any more
 LOOP: Final = 2  # seconds between two looks of Patroni's

@@ -15,6 +15,7 @@ import httpx
 from uuid_utils.compat import uuid7
 
 from denizen.app import Denizen
+from denizen.db.testing import superuser
 from denizen.settings import Settings
 from denizen.tokens.model import DAY, Purpose
 from denizen.tokens.queries import issue
@@ -22,7 +23,7 @@ from denizen.users.model import UserModel
 from faults.load import GIVE_UP, PATIENCE, ask
 from faults.recorder import Recorder, Try
 from faults.stage import Stage
-from support import PASSWORD, a_user, superuser
+from support import PASSWORD, a_user
 
 AT_ONCE: Final = 3
 NEW_PASSWORD: Final = "another long passphrase 78"

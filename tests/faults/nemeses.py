@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from denizen.db.embedded import EmbeddedServer
-from support import superuser
+from denizen.db.testing import superuser
 
 
 def postmaster(server: EmbeddedServer) -> int:

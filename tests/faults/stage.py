@@ -15,6 +15,7 @@ import httpx
 from denizen.app import Denizen
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
+from denizen.db.testing import superuser
 from denizen.migrations import migrate
 from denizen.settings import Settings
 from denizen.users.model import UserModel
@@ -24,7 +25,7 @@ from faults.proxy import Proxy
 from faults.recorder import Recorder, outcomes
 from faults.report import Measured, longest_gap, phases, publish
 from processes import Service, free_port, serving
-from support import PASSWORD, an_admin, superuser
+from support import PASSWORD, an_admin
 
 POOL: Final = 8
 SETTLING: Final = 10.0  # seconds that a service gets to come to rest

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from denizen.app import Denizen
 from denizen.audit.model import OPERATOR
 from denizen.audit.queries import record
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
 from faults.report import IN_FULL, Measured, control, publish
 from faults.stage import SETTLING
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 NEW_PASSWORD: Final = "another long passphrase 78"
 _OPEN: Final = """

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from denizen.db.testing import superuser
 from faults import checkers
 from faults.load import ask
 from faults.nemeses import postmaster, signal_server, until_new
@@ -15,7 +16,6 @@ from faults.proxy import Faults
 from faults.recorder import Recorder
 from faults.report import Measured, control, publish
 from faults.stage import Stage, look, measured_by
-from support import superuser
 
 UNIQUE = """
 SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS made FROM pg_index

@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from denizen.db.testing import superuser
 from faults import checkers
 from faults.credentials import Credentials, effects, some_links
 from faults.nemeses import children, every, over_and_over, postmaster, until_new
@@ -24,7 +25,6 @@ from faults.recorder import Recorder, Try
 from faults.report import IN_FULL, Measured, control, full, publish
 from faults.stage import Stage
 from processes import Service
-from support import superuser
 
 SESSIONS: Final = full(60, 8)
 LINKS: Final = full(40, 6)

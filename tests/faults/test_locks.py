@@ -10,11 +10,12 @@ import asyncpg
 import httpx
 import pytest
 
+from denizen.db.testing import superuser
 from faults.load import PATIENCE
 from faults.nemeses import stopped
 from faults.report import full
 from faults.stage import Stage
-from support import superuser, until_a_lock_is_waited_for
+from support import until_a_lock_is_waited_for
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from denizen.db.embedded import EmbeddedServer
+from denizen.db.testing import superuser
 from faults.disks import AS_ROOT, small_disk
 from faults.disks import fill as fill_up
 from faults.report import IN_FULL
 from faults.stage import Running, Stage, embedded, fill, served, sign_in
-from support import PASSWORD, superuser
+from support import PASSWORD
 
 SMALL = 48  # MiB
 LOG = 96  # MiB: some segments of PostgreSQL's log

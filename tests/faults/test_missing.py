@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings, SettingsError
 from denizen.users.model import UserModel
 from faults.report import Measured, publish
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 
 @pytest.fixture

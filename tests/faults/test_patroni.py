@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from denizen.db.testing import superuser
 from faults.cluster import IS_HERE, LOOP, TTL, Cluster, Node, clustered
 from faults.recorder import outcomes
 from faults.report import IN_FULL
 from faults.stage import Running, fill, served, sign_in
-from support import superuser
 
 FAIL_OVER = TTL + LOOP + 5  # seconds
 SWITCH_OVER = 10  # seconds

@@ -11,12 +11,12 @@ from typing import Final
 import pytest
 
 from denizen.db.embedded import EmbeddedServer
+from denizen.db.testing import superuser
 from faults.load import PATIENCE, Load
 from faults.nemeses import postmaster, until_new
 from faults.report import IN_FULL, full
 from faults.stage import Running, embedded, fill, served, sign_in
 from pooling import PROGRAM, Pooler, pooled, through
-from support import superuser
 
 HEALS: Final = 10  # seconds; with PgBouncer's own `server_login_retry` it is 15 and more
 SIZE: Final = 2

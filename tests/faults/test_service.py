@@ -8,13 +8,14 @@ import signal
 import time
 
 from denizen.cli.workers import GRACE
+from denizen.db.testing import superuser
 from denizen.idempotency.model import LEASE
 from faults.load import GIVE_UP
 from faults.nemeses import children
 from faults.owned import Own
 from faults.report import IN_FULL, IS_FULL, full
 from faults.stage import Stage
-from support import superuser, until_a_lock_is_waited_for
+from support import until_a_lock_is_waited_for
 
 IN_FLIGHT = 20
 # seconds: all clients may wait for leases at once, and then for the service to be up

@@ -12,11 +12,12 @@ from typing import Final
 
 import httpx
 
+from denizen.db.testing import superuser
 from faults.load import PATIENCE
 from faults.nemeses import children
 from faults.report import IN_FULL
 from faults.stage import POOL, Stage
-from support import PASSWORD, superuser
+from support import PASSWORD
 
 MINUTES: Final = float(os.environ.get("FAULTS_SOAK", "3"))
 SAMPLES: Final = 60

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from denizen.db.embedded import EmbeddedServer
+from denizen.db.testing import superuser
 from faults.nemeses import frozen
 from faults.proxy import Proxy
 from faults.report import IN_FULL, control
 from faults.stage import Running, fill, look, measured_by, served, sign_in, socket_of
 from streaming import Pair, streaming
-from support import superuser
 
 Both = tuple[Pair, Running]
 Misled = tuple[Pair, Proxy, Running]

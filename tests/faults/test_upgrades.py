@@ -11,11 +11,11 @@ from typing import Final
 import pytest
 
 import denizen
+from denizen.db.testing import superuser
 from denizen.migrations import head
 from faults.report import IS_FULL, full
 from faults.stage import Stage, started
 from processes import command
-from support import superuser
 
 NEXT: Final = f"{int(head()) + 1:04}"
 STEP: Final = f'''"""what a step may do"""

@@ -23,7 +23,7 @@ from denizen.audit.model import Actor
 from denizen.cli.running import Urls
 from denizen.cli.serve import _first_admin
 from denizen.db.model import table_of
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import (
     NotFoundError,
     PasswordWrongError,
@@ -39,7 +39,7 @@ from denizen.tables import Tables
 from denizen.throttle.model import SIGN_IN_SITE
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 NEW = "another long passphrase 78"
 A, B, C = "ann@first.example", "ann@second.example", "ann@third.example"

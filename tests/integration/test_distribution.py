@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from distribution import EVERYWHERE, OF_EVERYBODY, PER_USER, Watch, problem_of
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 PSQL: Final = shutil.which("psql")
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"

@@ -18,12 +18,11 @@ from denizen import migrations
 from denizen.db.errors import DataError, UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import Model, table_of
-from denizen.db.testing import Databases, copy_of
+from denizen.db.testing import Databases, superuser
 from denizen.migrations import head, migrate, plan, schema_is_current, steps
 from denizen.tables import Tables
 from denizen.users.model import UserModel
 from processes import free_port
-from support import superuser
 
 _TABLES: Final = Tables.of(table_of(UserModel))
 OURS: Final = (table_of(UserModel), *(getattr(_TABLES, f.name) for f in fields(Tables)))
@@ -140,13 +139,6 @@ async def test_schema_of_a_newer_program_is_current(
 
     assert await schema_is_current(empty.engine)
     assert (await migrate(empty)).steps == ()
-
-
-@pytest.fixture
-async def blank(server: Databases) -> AsyncIterator[Databases]:
-    """Give a database with nothing in it."""
-    async with copy_of(server, "template0") as found:
-        yield found
 
 
 @pytest.fixture

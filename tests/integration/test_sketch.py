@@ -18,11 +18,11 @@ import denizen as package
 from denizen.app import Denizen
 from denizen.db.errors import DataError, TakenError
 from denizen.db.model import table_of, unique_keys
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ import pytest
 from denizen.db.embedded import EmbeddedServer
 from denizen.db.manager import DBSessionManager
 
-Connection = Any  # of asyncpg, which has no types
 Schema = Callable[["Databases", str], Awaitable[None]]
 TEMPLATE: Final = "template_denizen"
 
@@ -63,21 +62,24 @@ class Databases:
 
     async def run(self, sql: str) -> None:
         """Run SQL as the superuser, outside any transaction."""
-        async with self.connected() as connection:
+        async with superuser(self.superuser_url) as connection:
             await connection.execute(sql)
 
-    @contextlib.asynccontextmanager
-    async def connected(self) -> AsyncIterator[Connection]:
-        """Connect as the superuser."""
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.superuser_url).query)
-        parts = urllib.parse.urlsplit(self.superuser_url)
-        connection = await asyncpg.connect(
-            host=query["host"][0], user=parts.username, database=parts.path.lstrip("/")
-        )
-        try:
-            yield connection
-        finally:
-            await connection.close()
+
+@contextlib.asynccontextmanager
+async def superuser(url: str) -> AsyncIterator[Any]:
+    """Open a driver's connection of its own, beside whatever is tested.
+
+    Untyped: by the driver's types every row and value may be None.
+    """
+    parts = urllib.parse.urlsplit(url)
+    (host,) = urllib.parse.parse_qs(parts.query).get("host", [parts.hostname])
+    database, user = parts.path.lstrip("/"), parts.username
+    connection = await asyncpg.connect(host=host, port=parts.port, user=user, database=database)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +171,7 @@ class _Copy:
     async def of(cls, server: Databases, template: str) -> "_Copy":
         """Make one."""
         copy = cls(server, await _copy(server, template))
-        async with copy.databases.connected() as connection:
+        async with superuser(copy.databases.superuser_url) as connection:
             for table in await connection.fetch(_TABLES):
                 (copy.kept if table["is_filled"] else copy.emptied).append(table["name"])
             copy.mark = await copy.read_mark(connection)
@@ -188,15 +190,14 @@ class _Copy:
         """
         try:
             await self.rename()
-            async with self.databases.connected() as connection:
+            async with superuser(self.databases.superuser_url) as connection:
                 await connection.execute("SET lock_timeout = '5s'")
                 if await self.read_mark(connection) != self.mark:
                     return False
                 tables = await connection.fetch(_TABLES)
                 if {table["name"] for table in tables if table["is_filled"]} - {*self.kept}:
-                    await connection.execute(
-                        "SET session_replication_role = replica"
-                    )  # no triggers
+                    # of the schema's triggers none is for this
+                    await connection.execute("SET session_replication_role = replica")
                     emptied = ", ".join(self.emptied)
                     await connection.execute(f"TRUNCATE {emptied} RESTART IDENTITY")
                     self.mark = await self.read_mark(connection)
@@ -207,7 +208,7 @@ class _Copy:
     async def rename(self) -> None:
         """End what is connected, and give another name, which waits until it has ended."""
         new = _new_name()
-        async with self.server.connected() as connection:
+        async with superuser(self.server.superuser_url) as connection:
             ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
             await connection.execute(ending, self.name)
             await connection.execute(f"ALTER DATABASE {self.name} RENAME TO {new}")
@@ -217,7 +218,7 @@ class _Copy:
         """Remove it."""
         await _drop(self.server, self.name)
 
-    async def read_mark(self, connection: Connection) -> object:
+    async def read_mark(self, connection: Any) -> object:
         """Give what changes with the schema, and with the rows that the template has."""
         catalogs = [row[0] for row in await connection.fetch(_CATALOGS)]
         marks = [

@@ -10,10 +10,10 @@ import pytest
 from denizen.app import Denizen
 from denizen.audit.model import NOBODY, Actor
 from denizen.db import DBSessionManager
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from denizen.users.schemas import CreateUser
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 
 async def _events(api: Api, query: str = "") -> list[dict[str, Any]]:

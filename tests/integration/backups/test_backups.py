@@ -3,12 +3,11 @@
 import asyncio
 import json
 import os
-import secrets
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import pytest
 
 from denizen.app import Denizen
 from denizen.db.embedded import READY, binaries_for, use_embedded
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from processes import DENIZEN, Service, command, environment, serving, wait_until_gone
-from support import PASSWORD, Api, StatementCounter, superuser
+from support import PASSWORD, Api, StatementCounter
 
 ADMIN = ("root@example.com", "root", "--role", "admin", "--verified", "--password-stdin")
 
@@ -313,15 +312,6 @@ async def test_restored_database_has_no_session_and_no_link(
     assert [line.split()[0] for line in heard].count("DELETE") == 2
     (event,) = await denizen.audit.list_events(action="database.restored")
     assert (event.actor_kind, event.after) == ("operator", {"made_at": "then"})
-
-
-@pytest.fixture
-async def blank(server: Databases) -> AsyncIterator[Databases]:
-    """Give a database with nothing in it, on a server that is somebody's own."""
-    name = f"blank_{secrets.token_hex(8)}"
-    await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
-    yield server.on(name)
-    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_dump_moves_into_a_server_of_ones_own(

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import secrets
 import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ import pytest
 
 import processes
 from denizen.db.embedded import EmbeddedServer
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from processes import command, free_port, wait_until_gone
-from support import superuser
 
 PASSWORD = "a fine long passphrase 77"
 
@@ -30,15 +28,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Path(sys.executable).with_name("denizen")
     if script.exists():
         monkeypatch.setattr(processes, "DENIZEN", [str(script)])
-
-
-@pytest.fixture
-async def blank(server: Databases) -> AsyncIterator[Databases]:
-    """Give a database with nothing in it, which no other test has seen."""
-    name = f"blank_{secrets.token_hex(8)}"
-    await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
-    yield server.on(name)
-    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,11 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,15 +28,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Path(sys.executable).with_name("denizen")
     if script.exists():
         monkeypatch.setattr(processes, "DENIZEN", [str(script)])
-
-
-@pytest.fixture
-async def blank(server: Databases) -> AsyncIterator[Databases]:
-    """Give a database with nothing in it, which no other test has seen."""
-    name = f"blank_{secrets.token_hex(8)}"
-    await server.run(f"CREATE DATABASE {name} OWNER denizen_owner")
-    yield server.on(name)
-    await server.run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _signed_in(service: Service, folder: Path, **settings: str) -> str:

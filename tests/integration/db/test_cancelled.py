@@ -11,9 +11,8 @@ from denizen.db.direct import CompiledStatement
 from denizen.db.engine import DatabaseSettings, Pooler, _Connection
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.db.unit import Db
-from support import superuser
 
 # what the server does when a cancel arrives while it carries out a statement
 CANCELLED = "DO $$ BEGIN RAISE query_canceled; END $$"

@@ -36,9 +36,8 @@ from denizen.db.embedded import (
     StartError,
     use_embedded,
 )
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from processes import environment, wait_until_gone
-from support import superuser
 
 OTHER = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 NEWEST = find_binaries()

@@ -15,8 +15,7 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.engine import DatabaseSettings
 from denizen.db.errors import OutcomeUnknownError, UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases
-from support import superuser
+from denizen.db.testing import Databases, superuser
 
 
 @contextlib.contextmanager

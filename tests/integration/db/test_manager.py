@@ -22,8 +22,8 @@ from denizen.db.errors import (
     UnavailableError,
     UnitOfWorkError,
 )
-from denizen.db.testing import Databases
-from support import StatementCounter, superuser
+from denizen.db.testing import Databases, superuser
+from support import StatementCounter
 
 
 class Note(Model, kw_only=True, eq=False):

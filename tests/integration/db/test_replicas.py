@@ -16,13 +16,14 @@ from sqlalchemy import text
 from denizen.app import Denizen
 from denizen.db.engine import _Spreading
 from denizen.db.errors import UnavailableError, UnitOfWorkError
+from denizen.db.testing import superuser
 from denizen.db.unit import Db
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
 from streaming import Pair, streaming
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases, _Copy, copy_of
+from denizen.db.testing import Databases, _Copy, copy_of, superuser
 from denizen.users.model import UserModel
 
 _ROWS = """
@@ -36,12 +36,12 @@ async def test_rows_are_taken_away_and_the_templates_own_stay(copy: _Copy) -> No
         manager.init()
         async with manager.get_session() as db:
             await UserModel.create(db, email="ann@example.com", username="ann")
-        async with copy.databases.connected() as left:
+        async with superuser(copy.databases.superuser_url) as left:
             await left.execute("BEGIN; LOCK TABLE users")
 
             assert await copy.clean()
 
-            async with copy.databases.connected() as connection:
+            async with superuser(copy.databases.superuser_url) as connection:
                 assert dict(await connection.fetchrow(_ROWS)) == {
                     "users": 0,
                     "events": 0,
@@ -117,7 +117,7 @@ async def test_sequences_and_triggers_of_a_schema_of_ones_own(server: Databases)
         )
         copy = await _Copy.of(server, urlsplit(made.owner_url).path[1:])
         for _ in range(2):
-            async with copy.databases.connected() as connection:
+            async with superuser(copy.databases.superuser_url) as connection:
                 new = "INSERT INTO things DEFAULT VALUES RETURNING id"
                 assert await connection.fetchval(new) == 1
                 assert await connection.fetchval("SELECT count(*) FROM emptyings") == 0

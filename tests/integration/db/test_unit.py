@@ -21,8 +21,7 @@ from denizen.db.errors import (
     UnitOfWorkError,
 )
 from denizen.db.model import table_of
-from denizen.db.testing import Databases
-from support import superuser
+from denizen.db.testing import Databases, superuser
 
 
 class Memo(Model, kw_only=True, eq=False):

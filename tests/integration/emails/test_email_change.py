@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import PasswordWrongError
 from denizen.passwords.queue import Place
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from post import Letter, Post
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 FIRST, SECOND, THIRD = "first@example.com", "second@example.com", "third@example.com"
 NEW_PASSWORD = "another long passphrase 78"

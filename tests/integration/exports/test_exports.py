@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from denizen.app import Denizen
 from denizen.db.errors import UnavailableError
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import InvalidError
 from denizen.imports.schemas import ImportOptions
 from denizen.spreadsheet import inert
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.values import ROLES, parse_email, parse_username
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 Service = Denizen[UserModel]
 HASHES = [

@@ -16,11 +16,11 @@ import httpx
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.sessions.model import Token
 from denizen.settings import Settings
 from denizen.users.model import UserModel
-from support import Api, a_user, superuser
+from support import Api, a_user
 
 CANARY: Final = "canary-secret-passphrase-93"
 FORBIDDEN: Final = (

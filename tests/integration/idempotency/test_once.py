@@ -14,14 +14,14 @@ from sqlalchemy import text
 from denizen.app import Denizen, create_app
 from denizen.db.errors import OutcomeUnknownError, UnavailableError
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.db.unit import Db
 from denizen.idempotency.queries import Claim, claim_key, release_key
 from denizen.passwords.queue import Place
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
-from support import PASSWORD, Api, a_user, superuser, until_a_lock_is_waited_for
+from support import PASSWORD, Api, a_user, until_a_lock_is_waited_for
 
 NEW_PASSWORD = "another long passphrase 78"
 NEW = {"email": "new@example.com", "username": "new"}

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from denizen.app import Denizen, create_app
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.idempotency.model import LEASE
 from denizen.imports.folder import ImportFolder
 from denizen.imports.scenarios import POLL
@@ -22,7 +22,7 @@ from denizen.keys.model import SCOPES
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 
 CSV = b"email,username\nann@example.com,ann\nbob@example.com,bob\n"
 BOUNDARY = "xyz"

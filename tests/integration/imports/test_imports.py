@@ -12,13 +12,13 @@ import pytest
 from denizen.app import Denizen
 from denizen.db.errors import OutcomeUnknownError, TakenError
 from denizen.db.manager import DBSessionManager
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import InvalidError
 from denizen.imports.files import FileError
 from denizen.imports.model import Import
 from denizen.imports.schemas import ImportOptions
 from denizen.users.model import UserModel
-from support import PASSWORD, Api, StatementCounter, a_user, superuser
+from support import PASSWORD, Api, StatementCounter, a_user
 
 Service = Denizen[UserModel]
 HASH = "$2b$05$iMiDb7txSSmaZYxr53xgO.5vRFoy9uPr0234Ac5Zp16OPotdhSRaq"

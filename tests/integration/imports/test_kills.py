@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import httpx
 
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from processes import DENIZEN, Service, command, environment, serving, wait_until_gone
-from support import PASSWORD, superuser
+from support import PASSWORD
 
 ROWS: Final = int(os.environ.get("DENIZEN_TEST_IMPORT_ROWS", "20000"))
 KILLS: Final = int(os.environ.get("DENIZEN_TEST_IMPORT_KILLS", "2"))

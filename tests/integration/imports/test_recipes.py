@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from denizen.app import Denizen
 from denizen.db.binaries import find_binaries
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.imports.model import Import
 from denizen.imports.schemas import ImportOptions
 from denizen.users.model import UserModel
-from support import Api, superuser
+from support import Api
 
 pytestmark = pytest.mark.full_hashes  # they are compared with those of other programs
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import InvalidError, NotFoundError
 from denizen.keys.model import SCOPES
 from denizen.users.model import UserModel
-from support import PASSWORD, Api, StatementCounter, a_user, superuser
+from support import PASSWORD, Api, StatementCounter, a_user
 
 NEW = {"email": "new@example.com", "username": "new"}
 

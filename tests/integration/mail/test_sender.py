@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from denizen.app import Denizen
 from denizen.db.errors import DataError
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.mail.errors import PermanentMailError, TemporaryMailError
 from denizen.mail.sender import LEASE
 from denizen.settings import Settings
@@ -27,7 +27,7 @@ from denizen.users.schemas import CreateUser
 from mailserver import Mailbox
 from post import Letter, Post
 from processes import environment, free_port
-from support import PASSWORD, Api, StatementCounter, a_user, superuser
+from support import PASSWORD, Api, StatementCounter, a_user
 
 NEW_PASSWORD = "another long passphrase 78"
 

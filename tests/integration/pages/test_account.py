@@ -11,12 +11,12 @@ from sqlalchemy import select
 from denizen.app import Denizen
 from denizen.audit.model import Actor
 from denizen.db.errors import UnavailableError
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.db.unit import Db
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, StatementCounter, a_user, superuser
+from support import PASSWORD, StatementCounter, a_user
 from webforms import Browser, path_of_link
 
 NEW = "another fine passphrase 88"

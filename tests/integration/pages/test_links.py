@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from denizen.tokens.model import Purpose
 from denizen.users.model import UserModel
-from support import PASSWORD, a_user, superuser
+from support import PASSWORD, a_user
 from webforms import Browser, path_of_link
 
 NEW = "another fine passphrase 88"

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from denizen.app import Denizen, create_app
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, Api, StatementCounter, a_user, superuser
+from support import PASSWORD, Api, StatementCounter, a_user
 
 NEW_PASSWORD = "another long passphrase 78"
 DEVICES = "/v1/me/sessions"

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import text
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import SignInFailedError
 from denizen.passwords.hasher import Argon2Parameters, PasswordHasher
 from denizen.passwords.queue import FairQueue, Place
 from denizen.sessions.model import Token
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, Api, StatementCounter, a_user, superuser
+from support import PASSWORD, Api, StatementCounter, a_user
 
 
 async def test_sign_in_answers_token_user_and_absolute_end(

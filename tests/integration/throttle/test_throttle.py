@@ -23,7 +23,7 @@ from denizen.db.engine import DatabaseSettings
 from denizen.db.errors import UnavailableError
 from denizen.db.manager import DBSessionManager
 from denizen.db.model import table_of
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import ThrottledError
 from denizen.migrations import migrate
 from denizen.network import network_of
@@ -31,7 +31,7 @@ from denizen.throttle import model
 from denizen.throttle.model import Limit, throttles_table
 from denizen.throttle.queries import clear, purge, spend
 from denizen.users.model import UserModel
-from support import StatementCounter, superuser
+from support import StatementCounter
 
 TABLE = throttles_table(table_of(UserModel))
 ZERO = timedelta(0)

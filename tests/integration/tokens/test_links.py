@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import text
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.tokens.model import LinkToken, Purpose
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import CreateUser, UpdateUser
 from post import Post
-from support import PASSWORD, Api, a_user, superuser, until_a_lock_is_waited_for
+from support import PASSWORD, Api, a_user, until_a_lock_is_waited_for
 
 NEW_PASSWORD = "another long passphrase 78"
 Act = Callable[[Denizen[UserModel], Api, UserModel], Awaitable[Any]]

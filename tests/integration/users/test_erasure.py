@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from post import Post
-from support import PASSWORD, Api, a_user, superuser
+from support import PASSWORD, Api, a_user
 from webforms import Browser
 
 NEW_PASSWORD = "another long passphrase 78"

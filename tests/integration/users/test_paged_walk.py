@@ -11,11 +11,11 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from uuid_utils.compat import uuid7
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter, conditions
 from denizen.users.schemas import UserOrder
-from support import a_user, superuser
+from support import a_user
 
 COUNT = 100_000
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy's is not

@@ -8,11 +8,11 @@ import pytest
 from fastapi import FastAPI
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from running import NOBODY, requests_of
-from support import PASSWORD, a_user, superuser
+from support import PASSWORD, a_user
 from webforms import Browser, Form
 
 Service = Denizen[UserModel]

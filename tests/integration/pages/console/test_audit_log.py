@@ -13,11 +13,11 @@ from denizen.app import Denizen
 from denizen.audit.model import NOBODY, OPERATOR, Actor
 from denizen.audit.queries import record
 from denizen.clock import first_id
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.pages.console.audit import AUDIT, PAGE
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import StatementCounter, a_user, superuser
+from support import StatementCounter, a_user
 from webforms import Browser
 from xss import EVIL, is_inert
 

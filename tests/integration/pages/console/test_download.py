@@ -10,13 +10,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from denizen.app import Denizen
 from denizen.db import bulk
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import OverloadedError
 from denizen.exports.scenarios import AT_ONCE
 from denizen.pages import download
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
-from support import PASSWORD, superuser
+from support import PASSWORD
 from webforms import Browser
 
 Service = Denizen[UserModel]

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from denizen.app import Denizen
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.pages.console.listing import Listing
 from denizen.users.counting import Count
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import UpdateUser
 from denizen.users.status import STATUSES, status_of
-from support import StatementCounter, a_user, superuser
+from support import StatementCounter, a_user
 from webforms import Browser, Page
 
 Service = Denizen[UserModel]

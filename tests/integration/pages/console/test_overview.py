@@ -12,14 +12,14 @@ from denizen.app import Denizen
 from denizen.audit.model import NOBODY
 from denizen.audit.queries import count_by_day
 from denizen.clock import first_id
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.mail.queries import count_mails_by_day
 from denizen.overview import queries
 from denizen.overview.scenarios import MANY_FAILURES, Day, Overview
 from denizen.pages.console import CONSOLE, overview
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
-from support import PASSWORD, StatementCounter, a_user, superuser
+from support import PASSWORD, StatementCounter, a_user
 from webforms import Browser, Page
 from xss import EVIL, is_inert
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from denizen.app import Denizen, create_app
 from denizen.audit.model import OPERATOR
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.doctor.examination import examine
 from denizen.errors import NotFoundError
 from denizen.mail.errors import PermanentMailError
@@ -21,7 +21,7 @@ from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.schemas import UpdateUser
 from post import Post
-from support import PASSWORD, StatementCounter, a_user, superuser
+from support import PASSWORD, StatementCounter, a_user
 from webforms import Browser, Form, Page
 from xss import EVIL, is_inert
 

@@ -7,14 +7,14 @@ from fastapi import FastAPI
 
 from denizen.app import Denizen
 from denizen.audit.model import Actor, as_reason
-from denizen.db.testing import Databases
+from denizen.db.testing import Databases, superuser
 from denizen.errors import OwnAccountError
 from denizen.settings import Settings
 from denizen.users.model import UserModel
 from denizen.users.queries import UserFilter
 from denizen.users.schemas import UpdateUser
 from denizen.users.status import Status, status_of
-from support import PASSWORD, StatementCounter, a_user, superuser
+from support import PASSWORD, StatementCounter, a_user
 from webforms import Browser, mails_in, path_of_link
 
 Service = Denizen[UserModel]
