@@ -137,7 +137,19 @@ class StatementCounter:
 
 async def until_a_lock_is_waited_for(watcher: Any) -> None:
     """Wait until somebody in the database waits for somebody else."""
+    await _until_any(watcher, "pg_locks WHERE NOT granted")
+
+
+async def until_somebody_sleeps(watcher: Any) -> None:
+    """Wait until a statement has come to its `pg_sleep`."""
+    await _until_any(
+        watcher,
+        "pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'",
+    )
+
+
+async def _until_any(watcher: Any, rows: str) -> None:
     async with asyncio.timeout(10):
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not await watcher.fetchval(waiting):  # noqa: ASYNC110  # PostgreSQL has no event
+        found = f"SELECT EXISTS (SELECT FROM {rows})"
+        while not await watcher.fetchval(found):  # noqa: ASYNC110  # PostgreSQL has no event
             await asyncio.sleep(0.01)

@@ -187,6 +187,7 @@ async def test_row_17_caller_sets_only_the_named_columns(admin: Api) -> None:
 
 
 @pytest.mark.sketch(18)
+@pytest.mark.full_hashes
 async def test_row_18_event_loop_turns_while_passwords_are_hashed(
     denizen: Denizen[UserModel], anonymous: Api
 ) -> None:
@@ -202,11 +203,12 @@ async def test_row_18_event_loop_turns_while_passwords_are_hashed(
 
     assert answer.status_code == 200
     assert sum(task.done() for task in storm) < 25
-    assert took < 0.15
+    assert took < 0.4
     await asyncio.gather(*storm)
 
 
 @pytest.mark.sketch(18)
+@pytest.mark.full_hashes
 async def test_row_18_t_dos_1_sign_ins_beyond_the_queue_are_refused_at_once(
     denizen: Denizen[UserModel], anonymous: Api
 ) -> None:

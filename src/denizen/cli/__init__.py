@@ -17,5 +17,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"{error.name} is missing: pip install 'denizen[server]'\n")
         raise SystemExit(3) from None
+    gc.freeze()  # nor is there any in them, which would be looked for once more at the end
     gc.enable()
     app()

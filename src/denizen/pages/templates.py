@@ -1,12 +1,14 @@
-"""The templates, compiled once for each language, and the files that pages are served with."""
+"""The templates, compiled once in a process, and the files that pages are served with."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import CodeType
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from starlette.responses import Response
 
 from denizen.pages.words import Words
@@ -45,6 +47,25 @@ def all_assets() -> dict[str, Asset]:
     return found
 
 
+class _Compiled(BytecodeCache):
+    """What templates were compiled to: the same in every language and every app."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Find what was made of the same text under the same name."""
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep it."""
+        if bucket.code is not None:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_COMPILED: Final = _Compiled()
+
+
 class Templates:
     """The templates in every language.
 
@@ -71,6 +92,8 @@ def _environment(words: Words, facts: Mapping[str, Any]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
+        bytecode_cache=_COMPILED,
     )
     environment.policies["ext.i18n.trimmed"] = True
     install: Any = environment

@@ -23,7 +23,7 @@ from denizen.db.errors import (
     UnitOfWorkError,
 )
 from denizen.db.testing import Databases, superuser
-from support import StatementCounter
+from support import StatementCounter, until_somebody_sleeps
 
 
 class Note(Model, kw_only=True, eq=False):
@@ -471,11 +471,11 @@ async def test_cancelled_unit_leaves_no_transaction_behind(
             await session.execute(text("SELECT pg_sleep(3)"))
 
     task = asyncio.create_task(slow())
-    await asyncio.sleep(0.2)
+    async with superuser(databases.superuser_url) as watcher:
+        await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.sleep(0.1)
 
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     assert await _titles(db) == []
@@ -484,13 +484,15 @@ async def test_cancelled_unit_leaves_no_transaction_behind(
         assert await watcher.fetchval(open_ones) == 0
 
 
-async def test_unit_cancelled_during_commit_is_committed(db: DBSessionManager) -> None:
+async def test_unit_cancelled_during_commit_is_committed(
+    db: DBSessionManager, databases: Databases
+) -> None:
     """COMMIT is never torn: cancelled meanwhile, the unit ends committed, then cancelled."""
     async with db.make_connection() as connection:
         await connection.execute(
             text(
                 "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-                "$$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$"
+                "$$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$"
             )
         )
         await connection.execute(
@@ -500,7 +502,8 @@ async def test_unit_cancelled_during_commit_is_committed(db: DBSessionManager) -
             )
         )
     task = asyncio.create_task(db.run(lambda s: Note.create(s, title="a", slug_key="a")))
-    await asyncio.sleep(0.2)
+    async with superuser(databases.superuser_url) as watcher:
+        await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -115,7 +115,7 @@ async def test_statement_that_takes_too_long_ends_in_and_outside_a_transaction(
     databases: Databases, pooler: Path
 ) -> None:
     """By the server's limit, or by the driver's; the pool is of use afterwards."""
-    url, short = through(pooler, databases.app_url), timedelta(seconds=0.3)
+    url, short = through(pooler, databases.app_url), timedelta(seconds=0.8)
     db = DBSessionManager(DatabaseSettings(url=url, pooler="transaction", statement_timeout=short))
     db.init()
 

@@ -22,6 +22,7 @@ from denizen.db.errors import (
 )
 from denizen.db.model import table_of
 from denizen.db.testing import Databases, superuser
+from support import until_somebody_sleeps
 
 
 class Memo(Model, kw_only=True, eq=False):
@@ -211,10 +212,10 @@ async def test_callback_of_a_host_savepoint_goes_with_it(
 
 
 async def test_unit_cancelled_during_a_commit_that_fails_is_cancelled(
-    db: DBSessionManager,
+    db: DBSessionManager, databases: Databases
 ) -> None:
     """It is not run again for somebody who has gone: the cancellation is not lost."""
-    await _at_commit(db, "PERFORM pg_sleep(0.3); RAISE EXCEPTION 'x' USING ERRCODE = '40001'")
+    await _at_commit(db, "PERFORM pg_sleep(1); RAISE EXCEPTION 'x' USING ERRCODE = '40001'")
     runs = 0
 
     async def unit(session: Db) -> None:
@@ -223,7 +224,8 @@ async def test_unit_cancelled_during_a_commit_that_fails_is_cancelled(
         await Memo.create(session, title="a")
 
     task = asyncio.create_task(db.run(unit))
-    await asyncio.sleep(0.15)
+    async with superuser(databases.superuser_url) as watcher:
+        await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -333,10 +333,16 @@ async def test_import_is_stopped_and_goes_on(
     import_id, actor = found.id, found.actor
     await _begun(denizen)
     stopped = await denizen.imports.stop(import_id, actor=actor)
-    await asyncio.sleep(0.5)
-    rested = await denizen.imports.get_import(import_id)
     async with superuser(databases.superuser_url) as watcher:
-        count = await watcher.fetchval("SELECT count(*) FROM users WHERE role = 'user'")
+        users = "SELECT count(*) FROM users WHERE role = 'user'"
+        for _ in range(20):
+            await asyncio.sleep(0.5)
+            rested, count = (
+                await denizen.imports.get_import(import_id),
+                await watcher.fetchval(users),
+            )
+            if rested.done == count:
+                break
 
     assert stopped.state == rested.state == "stopped"
     assert 0 < rested.done < 40_000

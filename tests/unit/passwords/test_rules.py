@@ -60,10 +60,10 @@ def test_t_pw_1_fifteen_code_points_after_nfc(password: str, code: str | None) -
 )
 def test_t_pw_2_at_most_256_code_points(password: str, code: str | None) -> None:
     """256 are accepted, 257 refused, a megabyte refused at once."""
-    began = time.perf_counter()
+    began = time.process_time()
 
     assert _code(password) == code
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 @pytest.mark.parametrize(

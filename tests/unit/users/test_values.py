@@ -135,11 +135,11 @@ def test_folding_lengthens_at_most_threefold() -> None:
 @pytest.mark.parametrize("text", ["a" * 50_000, "a@" * 25_000, "." * 50_000, "\u0301" * 50_000])
 def test_long_input_is_refused_at_once(parse: object, text: str) -> None:
     """Length first: 50 kB of anything costs less than 50 ms (T-1.3.12)."""
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InvalidError):
         parse(text)  # type: ignore[operator]
 
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 ASCII = "".join(map(chr, range(128)))
