@@ -113,7 +113,8 @@ class World:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the world's event loop."""
-        return self._runner.run(work)
+        # a thousand acts: `Runner.run` has SIGINT handled anew for each
+        return self._runner.get_loop().run_until_complete(work)
 
     def together(self, *works: Coroutine[Any, Any, T]) -> Sequence[T]:
         """Do several things at once."""
