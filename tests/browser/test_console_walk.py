@@ -31,8 +31,11 @@ RUSSIAN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("scripts", [True, False], ids=["with a script", "without"])
-@pytest.mark.parametrize(("locale", "words"), [("en-GB", ENGLISH), ("ru-RU", RUSSIAN)])
+@pytest.mark.parametrize(
+    ("locale", "words", "scripts"),
+    [("en-GB", ENGLISH, False), ("ru-RU", RUSSIAN, True)],
+    ids=["English, no script", "Russian, with a script"],
+)
 def test_users_are_created_found_changed_and_erased(
     chromium: Browser, site: Site, *, locale: str, words: dict[str, str], scripts: bool
 ) -> None:
