@@ -333,16 +333,13 @@ async def test_import_is_stopped_and_goes_on(
     import_id, actor = found.id, found.actor
     await _begun(denizen)
     stopped = await denizen.imports.stop(import_id, actor=actor)
-    async with superuser(databases.superuser_url) as watcher:
+    async with superuser(databases.superuser_url) as watcher, asyncio.timeout(20):
         users = "SELECT count(*) FROM users WHERE role = 'user'"
-        for _ in range(20):
+        before, count = -1, 0
+        while count != before:  # until the batch at hand is over
             await asyncio.sleep(0.5)
-            rested, count = (
-                await denizen.imports.get_import(import_id),
-                await watcher.fetchval(users),
-            )
-            if rested.done == count:
-                break
+            before, count = count, await watcher.fetchval(users)
+    rested = await denizen.imports.get_import(import_id)
 
     assert stopped.state == rested.state == "stopped"
     assert 0 < rested.done < 40_000
