@@ -17,7 +17,7 @@ NOBODY: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
 @contextlib.asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
     """Serve an app that is open for work on all of 127.0.0.0/8; give its address."""
-    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # asyncio asks before TCP_NODELAY
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # or asyncio sets no TCP_NODELAY
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("0.0.0.0", 0))  # noqa: S104  # every loopback address is a client's
         config = uvicorn.Config(app, lifespan="off", log_config=None, proxy_headers=False)
@@ -36,6 +36,7 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def calling_from(address: str, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client whose connections come from that address of this machine."""
+    # no TLS, so no certificates to load for each of a hundred clients
     transport = httpx.AsyncHTTPTransport(local_address=address, verify=False)
     async with httpx.AsyncClient(transport=transport, base_url=url, timeout=30) as client:
         yield client

@@ -113,7 +113,7 @@ class World:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something in the world's event loop."""
-        # a thousand acts: `Runner.run` has SIGINT handled anew for each
+        # `Runner.run` handles SIGINT anew each time, a tenth of what an act costs
         return self._runner.get_loop().run_until_complete(work)
 
     def together(self, *works: Coroutine[Any, Any, T]) -> Sequence[T]:

@@ -203,7 +203,7 @@ async def test_row_18_event_loop_turns_while_passwords_are_hashed(
 
     assert answer.status_code == 200
     assert sum(task.done() for task in storm) < 25
-    assert took < 0.4
+    assert took < 0.4  # thirty hashes in the loop take twice as long
     await asyncio.gather(*storm)
 
 

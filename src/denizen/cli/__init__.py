@@ -17,6 +17,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"{error.name} is missing: pip install 'denizen[server]'\n")
         raise SystemExit(3) from None
-    gc.freeze()  # nor is there any in them, which would be looked for once more at the end
+    gc.freeze()  # modules stay until the end, where they would be looked through once more
     gc.enable()
     app()

@@ -79,7 +79,7 @@ def worker_app() -> FastAPI:
         async with start(app) as state:
             # not before the loop, which stops after start-up, runs again to serve
             asyncio.get_running_loop().call_later(SETTLING, _take_signals)
-            gc.freeze()  # else looking through what stays for garbage stops everybody for 70 ms
+            gc.freeze()  # a full collection would go through all that stays, and everybody wait
             yield state
 
     app.router.lifespan_context = lifespan

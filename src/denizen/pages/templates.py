@@ -48,7 +48,10 @@ def all_assets() -> dict[str, Asset]:
 
 
 class _Compiled(BytecodeCache):
-    """What templates were compiled to: the same in every language and every app."""
+    """What templates were compiled to: the same in every language and every app.
+
+    Only for environments with the same options: neither key nor checksum says anything of them.
+    """
 
     def __init__(self) -> None:
         self._codes: dict[tuple[str, str], CodeType] = {}

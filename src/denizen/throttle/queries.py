@@ -119,12 +119,11 @@ async def purge(db: Db, table: Table, skew: timedelta) -> int:
     """Remove rows of buckets that are full and give how many; at `PURGED_AT_ONCE` there are more.
 
     Rows that somebody spends from are passed over. The others are locked in the order in which
-    `spend` takes them: where a row is updated, committed and updated again while it is looked at,
-    PostgreSQL waits for the second update in spite of SKIP LOCKED.
+    `spend` takes them: in spite of SKIP LOCKED PostgreSQL waits for a row's second update, where
+    the first one is committed while the row is looked at (`heap_lock_updated_tuple`).
     """
     is_full: ColumnElement[bool] = table.c.full_at <= func.now() + literal(skew, Interval)
-    full = select(table.c.key).where(is_full).limit(PURGED_AT_ONCE)
-    in_order = select(table.c.key).where(is_full, table.c.key.in_(full)).order_by(table.c.key)
-    chosen = in_order.with_for_update(skip_locked=True)
+    full = select(table.c.key).where(is_full).order_by(table.c.key).limit(PURGED_AT_ONCE)
+    chosen = full.with_for_update(skip_locked=True)
     result: Any = await db.execute(delete(table).where(table.c.key.in_(chosen)))
     return int(result.rowcount)

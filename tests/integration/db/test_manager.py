@@ -470,8 +470,8 @@ async def test_cancelled_unit_leaves_no_transaction_behind(
             await Note.create(session, title="a", slug_key="a")
             await session.execute(text("SELECT pg_sleep(3)"))
 
-    task = asyncio.create_task(slow())
     async with superuser(databases.superuser_url) as watcher:
+        task = asyncio.create_task(slow())
         await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -501,8 +501,8 @@ async def test_unit_cancelled_during_commit_is_committed(
                 "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()"
             )
         )
-    task = asyncio.create_task(db.run(lambda s: Note.create(s, title="a", slug_key="a")))
     async with superuser(databases.superuser_url) as watcher:
+        task = asyncio.create_task(db.run(lambda s: Note.create(s, title="a", slug_key="a")))
         await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -223,8 +223,8 @@ async def test_unit_cancelled_during_a_commit_that_fails_is_cancelled(
         runs += 1
         await Memo.create(session, title="a")
 
-    task = asyncio.create_task(db.run(unit))
     async with superuser(databases.superuser_url) as watcher:
+        task = asyncio.create_task(db.run(unit))
         await until_somebody_sleeps(watcher)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -30,14 +30,15 @@ from support import PASSWORD, Api, a_user
 from world import EXAMPLES as FUZZ
 from world import SEED
 
-EXAMPLES = 40  # of each operation, besides the boundary values that its schema yields
+# of each operation, besides the boundary values that its schema yields
+EXAMPLES = 200 if FUZZ else 40
 WALKS = FUZZ or 60
 
 
 @contextlib.contextmanager
 def _serving(app: FastAPI) -> Iterator[str]:
     """Serve on a free port, from a thread with a loop of its own."""
-    with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # asyncio asks before TCP_NODELAY
+    with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # or asyncio sets no TCP_NODELAY
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

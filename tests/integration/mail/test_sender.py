@@ -316,7 +316,6 @@ async def test_f38_no_request_notices_a_mail_server_that_hangs(
     update = {
         "mail_url": SecretStr(mailbox.url),
         "database_pool_size": 1,
-        "database_pool_timeout": 2,
     }
     mailbox.delay = 30
     async with _a_denizen(settings.model_copy(update=update)) as denizen, denizen.working():
