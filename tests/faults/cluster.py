@@ -266,6 +266,14 @@ def clustered() -> Iterator[Cluster]:
             cluster.stop()
 
 
+def patroni_version() -> tuple[int, ...]:
+    """Give the version of the Patroni that is run here."""
+    path = shutil.which("patroni", path=_PATH)
+    assert path is not None
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    return tuple(map(int, said.stdout.split()[-1].split(".")))
+
+
 def _seen_by(node: Node) -> dict[str, str]:
     with contextlib.suppress(OSError, ValueError):
         members = ask(f"http://127.0.0.1:{node.rest}/cluster")["members"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from denizen.db.testing import superuser
-from faults.cluster import IS_HERE, LOOP, TTL, Cluster, Node, clustered
+from faults.cluster import IS_HERE, LOOP, TTL, Cluster, Node, clustered, patroni_version
 from faults.recorder import outcomes
 from faults.report import IN_FULL
 from faults.stage import Running, fill, served, sign_in
@@ -170,6 +170,8 @@ async def _freeze(cluster: Cluster, running: Running, how: str, gap: int) -> Non
 
     Its standbys left it, so it acknowledges nothing; what waits for that is on it alone.
     """
+    if patroni_version() < (3, 0, 3):
+        pytest.skip("this Patroni takes the lock of the leader back when it wakes up")
     async with running.loaded(give_up=2 * PATIENCE, pace=PACE) as load:
         await load.until(20)
         old = await asyncio.to_thread(cluster.leader)

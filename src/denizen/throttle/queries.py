@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -36,6 +37,7 @@ from denizen.throttle.model import Limit
 
 # durations are counted in seconds: days have 23 hours where a host's time zone changes its clocks
 _SECOND: Final = literal(timedelta(seconds=1), Interval)
+_NO_WAIT: Final = text("SET LOCAL lock_timeout = '50ms'")
 
 
 async def spend(
@@ -118,12 +120,18 @@ def _clearing(table: Table, count: int) -> Delete:
 async def purge(db: Db, table: Table, skew: timedelta) -> int:
     """Remove rows of buckets that are full and give how many; at `PURGED_AT_ONCE` there are more.
 
-    Rows that somebody spends from are passed over. The others are locked in the order in which
-    `spend` takes them: in spite of SKIP LOCKED PostgreSQL waits for a row's second update, where
-    the first one is committed while the row is looked at (`heap_lock_updated_tuple`).
+    Rows that somebody spends from are passed over, so that nobody waits for anybody. In spite of
+    SKIP LOCKED PostgreSQL waits for a row's second update where the first one is committed while
+    the row is looked at (`heap_lock_updated_tuple`): that ends long before whoever spends waits in
+    a circle with this (`deadlock_timeout`, 1 s). In the order in which they lock, which would do
+    as well, the whole table is read for each batch.
+
+    Raises:
+        ConflictError: as above; run again.
     """
+    await db.execute(_NO_WAIT)
     is_full: ColumnElement[bool] = table.c.full_at <= func.now() + literal(skew, Interval)
-    full = select(table.c.key).where(is_full).order_by(table.c.key).limit(PURGED_AT_ONCE)
+    full = select(table.c.key).where(is_full).limit(PURGED_AT_ONCE)
     chosen = full.with_for_update(skip_locked=True)
     result: Any = await db.execute(delete(table).where(table.c.key.in_(chosen)))
     return int(result.rowcount)

@@ -213,8 +213,7 @@ async def test_mixed_orders_never_wait_in_a_circle(
 
     async def purger() -> None:
         while not is_over.is_set():
-            async with two[0].get_session() as db:
-                await purge(db, TABLE, timedelta(days=3650))
+            await two[0].run(lambda db: purge(db, TABLE, timedelta(days=3650)))
             await asyncio.sleep(0.002)
 
     purging = asyncio.create_task(purger())
