@@ -87,8 +87,8 @@ Tried: statements made once and not for each sign-in, and reads by the driver (b
 workers, nicer threads (no more sign-ins); memory that is kept, or of huge pages (no faster);
 libsodium in place of the reference's code (9 % of a hash, but hashes of one lane alone).
 
-**Export** is the command from its start to its exit. Of its seconds some 1.4 are Python's, which
-reads FastAPI and SQLAlchemy before it does anything; the console's export does not pay them. The
+**Export** is the command from its start to its exit. Some 0.7 of its seconds are Python's, which
+reads SQLAlchemy and pydantic before it does anything; the console's export does not pay them. The
 rest is one `COPY` of a SELECT that writes instants as RFC 3339 and keeps spreadsheets from
 computing.
 """
