@@ -149,7 +149,7 @@ async def until_somebody_sleeps(watcher: Any) -> None:
 
 
 async def _until_any(watcher: Any, rows: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found = f"SELECT EXISTS (SELECT FROM {rows})"
         while not await watcher.fetchval(found):  # noqa: ASYNC110  # PostgreSQL has no event
             await asyncio.sleep(0.01)

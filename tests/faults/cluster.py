@@ -203,8 +203,7 @@ class Cluster:
         self._start(node.name, "patroni", str(config))
 
     def _start(self, name: str, program: str, *words: str) -> None:
-        path = shutil.which(program, path=_PATH)
-        assert path is not None
+        path = _path_of(program)
         with (self._folder / f"{name}.log").open("ab") as log:
             process: subprocess.Popen[Any] = subprocess.Popen(
                 [path, *words],
@@ -268,10 +267,15 @@ def clustered() -> Iterator[Cluster]:
 
 def patroni_version() -> tuple[int, ...]:
     """Give the version of the Patroni that is run here."""
-    path = shutil.which("patroni", path=_PATH)
-    assert path is not None
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    asked = [_path_of("patroni"), "--version"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True)
     return tuple(map(int, said.stdout.split()[-1].split(".")))
+
+
+def _path_of(program: str) -> str:
+    path = shutil.which(program, path=_PATH)
+    assert path is not None
+    return path
 
 
 def _seen_by(node: Node) -> dict[str, str]:

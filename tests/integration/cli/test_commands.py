@@ -18,6 +18,7 @@ from denizen.db.embedded import EmbeddedServer
 from denizen.db.testing import Databases, superuser
 from denizen.settings import Settings
 from processes import command, free_port, wait_until_gone
+from support import until_a_lock_is_waited_for
 
 PASSWORD = "a fine long passphrase 77"
 
@@ -209,20 +210,12 @@ async def test_migration_may_take_longer_than_a_request(folder: Path, blank: Dat
         async with other.transaction():
             await other.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")
             running = asyncio.create_task(asyncio.to_thread(command, folder, "migrate", **settings))
-            await _until_waiting(other)
+            await until_a_lock_is_waited_for(other)
             await asyncio.sleep(1.5)
     done = await running
 
     assert done.returncode == 0, done.stderr
     assert "applied 0007" in done.stdout
-
-
-async def _until_waiting(connection: Any) -> None:
-    for _ in range(600):
-        if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("nobody waits for the lock")
 
 
 def test_doctor_warns_where_a_search_reads_everybody(folder: Path, databases: Databases) -> None:
